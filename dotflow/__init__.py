@@ -1,0 +1,11 @@
+"""dotflow: a workflow SDK in which every run explains itself."""
+
+from dotflow.action import action
+from dotflow.config import Config
+from dotflow.context import Context
+from dotflow.errors import DotflowError
+from dotflow.run import Run
+from dotflow.status import TypeStatus
+from dotflow.task import Task
+
+__all__ = ["Config", "Context", "DotflowError", "Run", "Task", "TypeStatus", "action"]

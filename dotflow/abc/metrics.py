@@ -1,0 +1,62 @@
+"""Metrics: counts and durations."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any
+
+from dotflow.abc.provider import Provider
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dotflow.task import Task
+
+__all__ = ["Metrics"]
+
+
+class Metrics(Provider):
+    """Counts runs, tasks and retries. Called in line, so it must not block.
+
+    `workflow_started` gets the keywords `run_id`, `name`, `mode`, `tasks_count` and `trigger`. A method about a
+    workflow that names a parameter `run` gets the `Run` itself as well.
+    """
+
+    @abstractmethod
+    def workflow_started(self, workflow_id: str, **kwargs: Any) -> None:
+        """A run starts."""
+
+    @abstractmethod
+    def workflow_completed(self, workflow_id: str, duration: float) -> None:
+        """A run ended well after `duration` seconds."""
+
+    @abstractmethod
+    def workflow_failed(self, workflow_id: str, duration: float) -> None:
+        """A run failed after `duration` seconds."""
+
+    @abstractmethod
+    def task_completed(self, task: Task) -> None:
+        """A task ended well."""
+
+    @abstractmethod
+    def task_failed(self, task: Task) -> None:
+        """A task finally failed; `task.error` is its last error."""
+
+    @abstractmethod
+    def task_retried(self, task: Task) -> None:
+        """An attempt failed and another follows; `task.error` is its error."""
+
+    def declare(self, workflow: str, tasks: Sequence[str]) -> None:  # noqa: B027 - a hook, not an obligation
+        """A workflow and its tasks are known: make their series at 0, before anything runs. May be repeated."""
+
+    def task_started(self, task: Task) -> None:  # noqa: B027
+        """A task leaves the queue for its first attempt."""
+
+    def task_restored(self, task: Task) -> None:  # noqa: B027
+        """A task's result was taken from the storage; it did not start and does not end."""
+
+    def provider_failed(self, provider: str, method: str) -> None:  # noqa: B027
+        """A provider raised; the engine contained it."""
+
+    def telemetry_dropped(self, signal: str, count: int) -> None:  # noqa: B027
+        """`count` items of a signal (`notify`, `server`, `spans`) were lost before they were sent."""

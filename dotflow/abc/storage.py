@@ -1,0 +1,45 @@
+"""Storage: where the contexts of finished tasks are kept."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING
+
+from dotflow.abc.provider import Provider
+
+if TYPE_CHECKING:
+    from dotflow.context import Context
+    from dotflow.task import Task
+
+__all__ = ["Storage"]
+
+
+class Storage(Provider):
+    """Keeps the context of every finished task, so that a later run can resume.
+
+    Written by the coordinator after each task that ended well, read only on resume. It holds the user's data, so
+    what it raises fails the task. A context read back must equal the one written, or `post` must raise.
+    """
+
+    persistent: bool = True
+    """False for a storage that forgets when the process ends: it cannot be resumed from."""
+
+    @abstractmethod
+    def post(self, key: str, context: Context) -> None:
+        """Keep `context` under `key`, replacing what was there; whole or not at all.
+
+        Raises:
+            SerializationError: the value cannot be represented exactly.
+        """
+
+    @abstractmethod
+    def get(self, key: str) -> Context:
+        """The context kept under `key`; an empty Context if there is none.
+
+        Raises:
+            StorageError: what is there is torn or corrupt.
+        """
+
+    @abstractmethod
+    def key(self, task: Task) -> str:
+        """The key of a task's context: the same for the same task of the same workflow in every process."""

@@ -1,0 +1,136 @@
+"""`@action`: marks a function, an async function or a class as a step, and leaves it as it is."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar, overload
+
+from dotflow.errors import InvalidOption
+
+__all__ = ["ActionOptions", "action", "options_of"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+_MARK = "__dotflow_action__"
+
+
+@dataclass(frozen=True)
+class ActionOptions:
+    """How a step is to be run. Times are seconds; 0 means no limit (`timeout`) or no wait (`retry_delay`)."""
+
+    name: str | None = None
+    retry: int = 1
+    retry_delay: float = 0.0
+    backoff: bool = False
+    timeout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.retry, bool) or not isinstance(self.retry, int) or self.retry < 1:
+            raise InvalidOption(f"retry={self.retry!r}: the number of attempts is a whole number, at least 1")
+        for field in ("retry_delay", "timeout"):
+            _check_seconds(field, getattr(self, field))
+        if not isinstance(self.backoff, bool):
+            raise InvalidOption(f"backoff={self.backoff!r}: use True (the delay doubles) or False")
+        if self.name is not None and (not isinstance(self.name, str) or not self.name.strip()):
+            raise InvalidOption(f"name={self.name!r}: a step's name is a non-empty text")
+
+    def delay_before(self, attempt: int) -> float:
+        """Seconds to wait before the given attempt (2 is the first retry)."""
+        return self.retry_delay * 2.0 ** (attempt - 2) if self.backoff else self.retry_delay
+
+
+@overload
+def action(func: F, /) -> F: ...
+@overload
+def action(
+    *,
+    retry: int = 1,
+    retry_delay: float = 0,
+    backoff: bool = False,
+    timeout: float = 0,
+    name: str | None = None,
+) -> Callable[[F], F]: ...
+def action(
+    func: F | None = None,
+    /,
+    *,
+    retry: int = 1,
+    retry_delay: float = 0,
+    backoff: bool = False,
+    timeout: float = 0,
+    name: str | None = None,
+) -> F | Callable[[F], F]:
+    """Mark a step. Called directly, a marked function or class behaves as if it were not marked.
+
+    Args:
+        retry: how many attempts the step gets; 1 is no retry.
+        retry_delay: seconds between an attempt that failed and the next.
+        backoff: double the delay with every retry.
+        timeout: seconds an attempt may take; 0 is no limit.
+        name: the step's name in traces, metrics and logs; default: the function's own. Keep it one of few.
+
+    Raises:
+        InvalidOption: (a `ValueError`) `retry` below 1, a negative or non-numeric time.
+        TypeError: what is decorated cannot be called.
+    """
+    options = ActionOptions(name=name, retry=retry, retry_delay=retry_delay, backoff=backoff, timeout=timeout)
+    if func is not None:
+        return _mark(func, options)
+    return lambda decorated: _mark(decorated, options)
+
+
+def options_of(step: object) -> ActionOptions | None:
+    """The options that `@action` left on a step, or None if it was never marked.
+
+    A class is marked only itself: a subclass of a step is no step until it is decorated too.
+    """
+    found = vars(step).get(_MARK) if isinstance(step, type) else getattr(step, _MARK, None)
+    return found if isinstance(found, ActionOptions) else None
+
+
+def _mark(func: F, options: ActionOptions) -> F:
+    if isinstance(func, (staticmethod, classmethod)):
+        raise TypeError(f"put @action below @{type(func).__name__}, next to the function")
+    if not callable(func):
+        raise TypeError(f"@action marks functions and classes, got {func!r}")
+    if isinstance(func, type):
+        _refuse_method_options(func)
+    elif options_of(func) is not None or inspect.ismethod(func) or inspect.isbuiltin(func):
+        # Marked before under other options, or unable to hold a mark: mark a stand-in, leave the original alone.
+        func = _stand_in(func)
+    setattr(func, _MARK, options)
+    return func
+
+
+def _stand_in(func: F) -> F:
+    if inspect.iscoroutinefunction(func):
+
+        @functools.wraps(func)
+        async def call_async(*args: Any, **kwargs: Any) -> Any:
+            return await func(*args, **kwargs)
+
+        return call_async  # type: ignore[return-value]
+
+    @functools.wraps(func)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return func(*args, **kwargs)
+
+    return call  # type: ignore[return-value]
+
+
+def _refuse_method_options(cls: type) -> None:
+    for name, member in vars(cls).items():
+        options = options_of(getattr(member, "__func__", member))
+        if options is not None and options != ActionOptions(name=options.name):
+            raise InvalidOption(
+                f"{cls.__qualname__}.{name}: a class is one step, retried and timed as a whole; "
+                "move retry, retry_delay, backoff and timeout to the @action of the class"
+            )
+
+
+def _check_seconds(field: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
+        raise InvalidOption(f"{field}={value!r}: seconds, a finite number not below 0")

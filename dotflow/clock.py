@@ -1,0 +1,52 @@
+"""Where times and ids come from; both are injected, so that tests can make them up."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from typing import Protocol
+
+__all__ = ["Clock", "IdSource", "RandomIds", "SystemClock"]
+
+
+class Clock(Protocol):
+    """Wall-clock time, monotonic time and waiting."""
+
+    def time_ns(self) -> int:
+        """Nanoseconds since the epoch; may jump when the machine's clock is set."""
+
+    def monotonic_ns(self) -> int:
+        """Nanoseconds from an arbitrary start; never goes backwards. For durations."""
+
+    def wait(self, event: threading.Event, seconds: float) -> bool:
+        """Wait until `event` is set, at most `seconds`. True if it was set."""
+
+
+class IdSource(Protocol):
+    """Where run ids come from."""
+
+    def run_id(self) -> str:
+        """32 lower-case hex digits, never all zero: a W3C trace id (https://www.w3.org/TR/trace-context/)."""
+
+
+class SystemClock:
+    """The machine's own clocks."""
+
+    time_ns = staticmethod(time.time_ns)
+    # The same clock as time.monotonic_ns on POSIX, and the finer of the two on Windows.
+    monotonic_ns = staticmethod(time.perf_counter_ns)
+
+    def wait(self, event: threading.Event, seconds: float) -> bool:
+        """Wait until `event` is set, at most `seconds`."""
+        return event.wait(seconds)
+
+
+class RandomIds:
+    """Ids from the operating system's randomness, so a step that seeds `random` cannot repeat them."""
+
+    def run_id(self) -> str:
+        """128 random bits as hex; all of them random, so ratio samplers see an even spread."""
+        while not (bits := secrets.randbits(128)):
+            pass
+        return f"{bits:032x}"

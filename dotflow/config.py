@@ -1,0 +1,83 @@
+"""Config: which provider stands behind each contract."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from dotflow.abc import Log, Metrics, Notify, Scheduler, Server, Storage, Tracer
+from dotflow.clock import Clock, IdSource, RandomIds, SystemClock
+from dotflow.errors import InvalidOption, NotCallableObject
+from dotflow.events import Event
+from dotflow.providers import defaults
+
+__all__ = ["Config"]
+
+P = TypeVar("P")
+Listener = Callable[[Event], object]
+
+
+class Config:
+    """The providers of a workflow. What is left out is the default, which does nothing and costs nothing.
+
+    Args:
+        storage, notify, log, server, scheduler, tracer, metrics: instances of the contracts in `dotflow.abc`.
+        listeners: called with every event (`dotflow.events`), in line, in the coordinator.
+        drain_timeout: seconds that the end of a run waits, in all, for what providers still have to send.
+        clock, ids: where times and run ids come from; see `dotflow.testing` for ones that can be foreseen.
+
+    Raises:
+        NotCallableObject: an argument is not an instance of its contract.
+        InvalidOption: a listener that cannot be called, or a timeout that is no time.
+    """
+
+    def __init__(
+        self,
+        *,
+        storage: Storage | None = None,
+        notify: Notify | None = None,
+        log: Log | None = None,
+        server: Server | None = None,
+        scheduler: Scheduler | None = None,
+        tracer: Tracer | None = None,
+        metrics: Metrics | None = None,
+        listeners: Sequence[Listener] = (),
+        drain_timeout: float = 5.0,
+        clock: Clock | None = None,
+        ids: IdSource | None = None,
+    ) -> None:
+        self.storage: Storage = _provider("storage", storage, Storage, defaults.StorageDefault)
+        self.notify: Notify = _provider("notify", notify, Notify, defaults.NotifyDefault)
+        self.log: Log = _provider("log", log, Log, defaults.LogDefault)
+        self.server: Server = _provider("server", server, Server, defaults.ServerDefault)
+        self.scheduler: Scheduler = _provider("scheduler", scheduler, Scheduler, defaults.SchedulerDefault)
+        self.tracer: Tracer = _provider("tracer", tracer, Tracer, defaults.TracerDefault)
+        self.metrics: Metrics = _provider("metrics", metrics, Metrics, defaults.MetricsDefault)
+        self.listeners = _listeners(listeners)
+        self.drain_timeout = _seconds("drain_timeout", drain_timeout)
+        self.clock: Clock = clock or SystemClock()
+        self.ids: IdSource = ids or RandomIds()
+
+
+def _provider(name: str, given: P | None, contract: type[P], default: Callable[[], P]) -> P:
+    if given is None:
+        return default()
+    if not isinstance(given, contract):
+        raise NotCallableObject(name, given, contract)
+    return given
+
+
+def _listeners(given: Sequence[Listener]) -> tuple[Listener, ...]:
+    if callable(given):
+        raise InvalidOption("listeners=...: a list of callables; write listeners=[f]")
+    for listener in given:
+        if not callable(listener):
+            raise InvalidOption(f"listeners=[..., {listener!r}]: a listener is called with each event, this cannot be")
+    return tuple(given)
+
+
+def _seconds(name: str, value: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
+        raise InvalidOption(f"{name}={value!r}: seconds, a finite number not below 0")
+    return float(value)

@@ -1,0 +1,74 @@
+"""The value that travels from task to task."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Any
+
+__all__ = ["Context", "from_ns"]
+
+
+def from_ns(time_ns: int | None) -> datetime | None:
+    """An aware UTC datetime (microseconds) from nanoseconds since the epoch; None stays None."""
+    if time_ns is None:
+        return None
+    seconds, rest = divmod(time_ns, 1_000_000_000)
+    return datetime.fromtimestamp(seconds, timezone.utc).replace(microsecond=rest // 1000)
+
+
+class Context:
+    """A value (`storage`) and where it came from.
+
+    `task_id` and `workflow_id` name the task that made it, `time` (aware) says when; all three are None for
+    a value that no task made. Wrapping a Context takes its value over, it never nests.
+    """
+
+    __slots__ = ("_time", "storage", "task_id", "workflow_id")
+
+    def __init__(
+        self,
+        storage: Any = None,
+        *,
+        task_id: str | None = None,
+        workflow_id: str | None = None,
+        time: datetime | int | None = None,
+    ) -> None:
+        """`time` is an aware datetime, or nanoseconds since the epoch."""
+        self.storage: Any = storage.storage if isinstance(storage, Context) else storage
+        self.task_id = task_id
+        self.workflow_id = workflow_id
+        self._time = time
+
+    @property
+    def time(self) -> datetime | None:
+        """When the value was made, as an aware datetime, or None."""
+        if isinstance(self._time, int):
+            self._time = from_ns(self._time)
+        return self._time
+
+    @property
+    def is_empty(self) -> bool:
+        """True for a context that holds nothing and that no task made: what a storage gives for an unknown key."""
+        return self.storage is None and self.task_id is None and self._time is None
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Context):
+            return NotImplemented
+        return (self.storage, self.task_id, self.workflow_id, self.time) == (
+            other.storage,
+            other.task_id,
+            other.workflow_id,
+            other.time,
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # equal by a value that may change
+
+    def __repr__(self) -> str:
+        origin = f", task_id={self.task_id!r}" if self.task_id else ""
+        return f"Context({self.storage!r}{origin})"
+
+    def __getstate__(self) -> tuple[Any, str | None, str | None, datetime | None]:
+        return self.storage, self.task_id, self.workflow_id, self.time
+
+    def __setstate__(self, state: tuple[Any, str | None, str | None, datetime | None]) -> None:
+        self.storage, self.task_id, self.workflow_id, self._time = state

@@ -1,0 +1,121 @@
+"""Every error that dotflow raises itself: one base, and beside it the built-in that fits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = [
+    "AttemptCancelled",
+    "AttemptTimeout",
+    "DotflowError",
+    "ImportModuleError",
+    "InputChanged",
+    "InvalidChoice",
+    "InvalidOption",
+    "MissingActionDecorator",
+    "MissingExtra",
+    "NotCallableObject",
+    "RunFailed",
+    "RunTimeout",
+    "SerializationError",
+    "StepSignatureError",
+    "StorageError",
+    "StorageNotPersistent",
+]
+
+
+class DotflowError(Exception):
+    """Base of all of dotflow's own errors."""
+
+
+class MissingActionDecorator(DotflowError, TypeError):
+    """A step that `@action` did not mark."""
+
+    def __init__(self, step: object) -> None:
+        name = getattr(step, "__qualname__", None) or repr(step)
+        super().__init__(f"step {name!r} is not marked: put @action above its definition, or pass action({name})")
+
+
+class StepSignatureError(DotflowError, TypeError):
+    """A step that asks for parameters which dotflow does not supply."""
+
+
+class NotCallableObject(DotflowError, TypeError):
+    """A provider that is not an instance of the contract it stands for."""
+
+    def __init__(self, name: str, provider: object, contract: type) -> None:
+        hint = f"; did you mean {provider.__name__}()?" if isinstance(provider, type) else ""
+        super().__init__(
+            f"Config({name}=...) wants an instance of {contract.__module__}.{contract.__name__}, "
+            f"got {_describe(provider)}{hint}"
+        )
+
+
+class InvalidChoice(DotflowError, ValueError):
+    """A word that is none of the allowed ones."""
+
+    def __init__(self, name: str, given: object, allowed: Iterable[str]) -> None:
+        words = ", ".join(repr(word) for word in allowed)
+        super().__init__(f"{name}={given!r} is not known: use one of {words}")
+
+
+class InvalidOption(DotflowError, ValueError):
+    """An option whose value makes no sense."""
+
+
+class ImportModuleError(DotflowError, ImportError):
+    """A dotted path that does not lead to a step. The real cause is chained (`__cause__`)."""
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(f"cannot import step {path!r}: {why}")
+
+
+class MissingExtra(DotflowError, ImportError):
+    """A provider whose libraries are not installed."""
+
+    def __init__(self, provider: str, extra: str) -> None:
+        super().__init__(f'{provider} needs an extra: pip install "dotflow[{extra}]"')
+
+
+class AttemptTimeout(DotflowError, TimeoutError):
+    """An attempt that ran longer than its step's `timeout`."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"the attempt was given up after its timeout of {seconds:g} s")
+
+
+class AttemptCancelled(DotflowError):
+    """An attempt that ended because its run was cancelled."""
+
+
+class RunFailed(DotflowError, RuntimeError):
+    """What `Run.raise_for_status` raises for a run that failed."""
+
+
+class RunTimeout(DotflowError, TimeoutError):
+    """What `Run.wait` raises when the run is still going after `timeout` seconds."""
+
+
+class StorageError(DotflowError, OSError):
+    """A storage that could not read or write; the task that needed it fails."""
+
+
+class StorageNotPersistent(DotflowError, ValueError):
+    """A resume from a storage that forgets everything when the process ends."""
+
+
+class SerializationError(DotflowError, TypeError):
+    """A value that a storage cannot represent exactly."""
+
+
+class InputChanged(DotflowError, ValueError):
+    """A resumed run whose initial contexts differ from those of the run it continues."""
+
+
+def _describe(value: object) -> str:
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    return f"an object of type {type(value).__module__}.{type(value).__qualname__}"

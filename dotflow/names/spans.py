@@ -1,0 +1,38 @@
+"""Names of spans and of their attributes.
+
+The `dotflow.*` namespace is dotflow's own, because no generic workflow convention is merged yet
+(https://github.com/open-telemetry/semantic-conventions/issues/1688). The rest is OpenTelemetry's:
+https://opentelemetry.io/docs/specs/semconv/registry/attributes/
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+SCOPE: Final = "dotflow"
+
+WORKFLOW_SPAN: Final = "workflow {name}"
+TASK_SPAN: Final = "task {name}"
+ATTEMPT_SPAN: Final = "attempt"
+
+WORKFLOW_NAME: Final = "dotflow.workflow.name"
+WORKFLOW_ID: Final = "dotflow.workflow.id"
+RUN_ID: Final = "dotflow.run.id"
+RUN_MODE: Final = "dotflow.run.mode"
+RUN_TRIGGER: Final = "dotflow.run.trigger"
+TASK_NAME: Final = "dotflow.task.name"
+TASK_ID: Final = "dotflow.task.id"
+TASK_GROUP: Final = "dotflow.task.group"
+TASK_STATUS: Final = "dotflow.task.status"
+ATTEMPT: Final = "dotflow.attempt"
+RESULT: Final = "dotflow.result"
+
+ERROR_TYPE: Final = "error.type"
+CODE_FUNCTION_NAME: Final = "code.function.name"
+PROCESS_PID: Final = "process.pid"
+HOST_NAME: Final = "host.name"
+
+EXCEPTION_EVENT: Final = "exception"
+EXCEPTION_TYPE: Final = "exception.type"
+EXCEPTION_MESSAGE: Final = "exception.message"
+EXCEPTION_STACKTRACE: Final = "exception.stacktrace"

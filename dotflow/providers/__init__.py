@@ -1,0 +1,57 @@
+"""The door to every provider. Nothing behind it is imported before it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from dotflow.errors import MissingExtra
+
+# Provider: the module it lives in, and the extra that brings what it needs.
+_DOOR: dict[str, tuple[str, str | None]] = {
+    "LogDefault": ("dotflow.providers.defaults", None),
+    "MetricsDefault": ("dotflow.providers.defaults", None),
+    "NotifyDefault": ("dotflow.providers.defaults", None),
+    "SchedulerDefault": ("dotflow.providers.defaults", None),
+    "ServerDefault": ("dotflow.providers.defaults", None),
+    "StorageDefault": ("dotflow.providers.defaults", None),
+    "TracerDefault": ("dotflow.providers.defaults", None),
+    "LogStructlog": ("dotflow.providers.log_structlog", None),
+    "SchedulerCron": ("dotflow.providers.scheduler", None),
+    "SchedulerInterval": ("dotflow.providers.scheduler", None),
+    "StorageFile": ("dotflow.providers.storage_file", None),
+    "TracerOpenTelemetry": ("dotflow_otel", "otel"),
+    "MetricsPrometheus": ("dotflow_prometheus", "prometheus"),
+}
+
+if TYPE_CHECKING:
+    from dotflow_otel import TracerOpenTelemetry as TracerOpenTelemetry
+    from dotflow_prometheus import MetricsPrometheus as MetricsPrometheus
+
+    from dotflow.providers.defaults import LogDefault as LogDefault
+    from dotflow.providers.defaults import MetricsDefault as MetricsDefault
+    from dotflow.providers.defaults import NotifyDefault as NotifyDefault
+    from dotflow.providers.defaults import SchedulerDefault as SchedulerDefault
+    from dotflow.providers.defaults import ServerDefault as ServerDefault
+    from dotflow.providers.defaults import StorageDefault as StorageDefault
+    from dotflow.providers.defaults import TracerDefault as TracerDefault
+    from dotflow.providers.log_structlog import LogStructlog as LogStructlog
+    from dotflow.providers.scheduler import SchedulerCron as SchedulerCron
+    from dotflow.providers.scheduler import SchedulerInterval as SchedulerInterval
+    from dotflow.providers.storage_file import StorageFile as StorageFile
+else:
+
+    def __getattr__(name: str) -> object:
+        try:
+            module, extra = _DOOR[name]
+        except KeyError:
+            raise AttributeError(f"module {__name__!r} has no provider {name!r}; it has {', '.join(_DOOR)}") from None
+        try:
+            return getattr(importlib.import_module(module), name)
+        except ModuleNotFoundError as error:
+            if extra is None or (error.name or "").partition(".")[0] == "dotflow":
+                raise
+            raise MissingExtra(name, extra) from error
+
+    def __dir__() -> list[str]:
+        return sorted(_DOOR)

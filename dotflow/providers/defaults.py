@@ -1,0 +1,151 @@
+"""The default of every contract: does nothing, except that contexts are kept in memory and lines go to `logging`."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from dotflow.abc import Log, Metrics, Notify, Scheduler, Server, Storage, Tracer
+from dotflow.context import Context
+from dotflow.lines import fields_of
+from dotflow.names import logs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dotflow.task import Task
+    from dotflow.workflow import DotFlow
+
+__all__ = [
+    "LogDefault",
+    "MetricsDefault",
+    "NotifyDefault",
+    "SchedulerDefault",
+    "ServerDefault",
+    "StorageDefault",
+    "TracerDefault",
+]
+
+
+class StorageDefault(Storage):
+    """Keeps contexts in memory, as long as the process lives."""
+
+    persistent = False
+
+    def __init__(self) -> None:
+        self._contexts: dict[str, Context] = {}
+
+    def post(self, key: str, context: Context) -> None:
+        """Keep the context itself, not a copy."""
+        self._contexts[key] = context
+
+    def get(self, key: str) -> Context:
+        """The context, or an empty one."""
+        return self._contexts.get(key) or Context()
+
+    def key(self, task: Task) -> str:
+        """Workflow id and task id."""
+        return f"{task.workflow_id}:{task.task_id}"
+
+
+class NotifyDefault(Notify):
+    """Tells nobody."""
+
+    def hook_status_task(self, task: Task) -> None:
+        """Do nothing."""
+
+
+class LogDefault(Log):
+    """Writes to the stdlib logger `dotflow`, which has no handlers of its own: what is shown is the application's choice."""
+
+    def __init__(self) -> None:
+        self._logger = logging.getLogger(logs.LOGGER)
+
+    def info(self, **kwargs: Any) -> None:
+        """Write at INFO."""
+        self._write(logging.INFO, **kwargs)
+
+    def error(self, **kwargs: Any) -> None:
+        """Write at ERROR."""
+        self._write(logging.ERROR, **kwargs)
+
+    def warning(self, **kwargs: Any) -> None:
+        """Write at WARNING."""
+        self._write(logging.WARNING, **kwargs)
+
+    def debug(self, **kwargs: Any) -> None:
+        """Write at DEBUG."""
+        self._write(logging.DEBUG, **kwargs)
+
+    def _write(self, level: int, event: str, **kwargs: Any) -> None:
+        if self._logger.isEnabledFor(level):
+            fields = fields_of(**kwargs)
+            text = " ".join(f"{name}={value}" for name, value in fields.items() if name in _SHOWN)
+            self._logger.log(level, "%s %s", event, text, extra={"dotflow": fields})
+
+
+_SHOWN = frozenset({logs.WORKFLOW, logs.TASK_ID, logs.ATTEMPT, logs.DURATION, logs.ERROR_TYPE, logs.ERROR, logs.RUN_ID})
+
+
+class SchedulerDefault(Scheduler):
+    """Never ticks."""
+
+    def start(self, workflow: Callable[..., Any], **kwargs: Any) -> None:
+        """Return at once."""
+
+    def stop(self) -> None:
+        """Do nothing."""
+
+
+class TracerDefault(Tracer):
+    """Traces nothing."""
+
+    def start_workflow(self, workflow_id: str, **kwargs: Any) -> None:
+        """Do nothing."""
+
+    def end_workflow(self, workflow_id: str, **kwargs: Any) -> None:
+        """Do nothing."""
+
+    def start_task(self, task: Task) -> None:
+        """Do nothing."""
+
+    def end_task(self, task: Task) -> None:
+        """Do nothing."""
+
+
+class MetricsDefault(Metrics):
+    """Counts nothing."""
+
+    def workflow_started(self, workflow_id: str, **kwargs: Any) -> None:
+        """Do nothing."""
+
+    def workflow_completed(self, workflow_id: str, duration: float) -> None:
+        """Do nothing."""
+
+    def workflow_failed(self, workflow_id: str, duration: float) -> None:
+        """Do nothing."""
+
+    def task_completed(self, task: Task) -> None:
+        """Do nothing."""
+
+    def task_failed(self, task: Task) -> None:
+        """Do nothing."""
+
+    def task_retried(self, task: Task) -> None:
+        """Do nothing."""
+
+
+class ServerDefault(Server):
+    """Tells no server."""
+
+    def create_workflow(self, workflow: DotFlow) -> None:
+        """Do nothing."""
+
+    def update_workflow(self, workflow: DotFlow, status: str = "") -> None:
+        """Do nothing."""
+
+    def create_task(self, task: Task) -> None:
+        """Do nothing."""
+
+    def update_task(self, task: Task) -> None:
+        """Do nothing."""

@@ -1,0 +1,39 @@
+"""The words for how a task or a run stands."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+__all__ = ["TypeResult", "TypeStatus"]
+
+
+class _Word(str, Enum):
+    """A string with a name; prints as its text in every Python version."""
+
+    __str__ = str.__str__
+    __format__ = str.__format__
+
+
+class TypeStatus(_Word):
+    """How a task or a run stands. Each member is its text: `task.status == "Completed"`."""
+
+    NOT_STARTED = "Not started"
+    IN_PROGRESS = "In progress"
+    COMPLETED = "Completed"
+    PAUSED = "Paused"
+    RETRY = "Retry"
+    FAILED = "Failed"
+
+
+class TypeResult(_Word):
+    """How an attempt, a task or a run ended.
+
+    The words of OpenTelemetry's `cicd.pipeline.result`:
+    https://opentelemetry.io/docs/specs/semconv/registry/attributes/cicd/
+    """
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    TIMEOUT = "timeout"
+    CANCELLATION = "cancellation"
+    SKIP = "skip"

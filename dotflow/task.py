@@ -1,0 +1,171 @@
+"""A task: one entry of a workflow's list, and in a run its state."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from dotflow.context import Context, from_ns
+from dotflow.outcome import TaskError
+from dotflow.status import TypeResult, TypeStatus
+from dotflow.step import Step
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from dotflow.outcome import Outcome
+
+__all__ = ["SpanContext", "Task"]
+
+_NOT_STARTED = TypeStatus.NOT_STARTED
+
+
+class SpanContext(NamedTuple):
+    """Which span stands for a run or a task: W3C ids as lower-case hex, and whether it is sampled."""
+
+    trace_id: str
+    span_id: str
+    sampled: bool
+
+
+class Task:
+    """One entry of a workflow's list; in a run, its state too.
+
+    Only the engine writes to a task. `duration` is seconds (monotonic), from its start to its end, waits between
+    attempts included. The `*_ns` times are nanoseconds since the epoch.
+    """
+
+    __slots__ = (
+        "_current_context",
+        "_initial_context",
+        "_previous_context",
+        "attempt",
+        "callback",
+        "duration",
+        "errors",
+        "finished_ns",
+        "group_name",
+        "name",
+        "outcome",
+        "queued_ns",
+        "result",
+        "retry_count",
+        "run_id",
+        "span",
+        "spec",
+        "started_ns",
+        "status",
+        "task_id",
+        "workflow_id",
+        "workflow_name",
+    )
+
+    def __init__(
+        self,
+        step: Any,
+        *,
+        initial_context: Any = None,
+        callback: Callable[..., Any] | None = None,
+        group_name: str = "default",
+        name: str | None = None,
+        task_id: str | None = None,
+        workflow_id: str = "",
+        workflow_name: str = "",
+        run_id: str = "",
+    ) -> None:
+        """A task made by hand, for instance to test a provider; `workflow.task.add` makes those of a workflow.
+
+        Raises:
+            MissingActionDecorator, StepSignatureError, ImportModuleError: see `Step.of`.
+        """
+        self.spec = step if isinstance(step, Step) else Step.of(step)
+        self.name = name or self.spec.name
+        self.task_id = task_id or self.name
+        self.group_name = group_name
+        self.callback = callback
+        self._initial_context = initial_context if isinstance(initial_context, Context) else Context(initial_context)
+        self._start_over(workflow_id, workflow_name, run_id)
+
+    def _start_over(self, workflow_id: str, workflow_name: str, run_id: str) -> None:
+        self.workflow_id = workflow_id
+        self.workflow_name = workflow_name
+        self.run_id = run_id
+        self.status = _NOT_STARTED
+        self.result: TypeResult | None = None
+        self.attempt = 0
+        self.retry_count = 0
+        self.errors: list[TaskError] = []
+        self.outcome: Outcome | None = None
+        self.span: SpanContext | None = None
+        self.duration: float | None = None
+        self.queued_ns: int | None = None
+        self.started_ns: int | None = None
+        self.finished_ns: int | None = None
+        self._previous_context: Context | None = None
+        self._current_context: Context | None = None
+
+    def for_run(self, workflow_id: str, workflow_name: str, run_id: str) -> Task:
+        """A fresh copy of this entry, for one run."""
+        task = Task.__new__(Task)
+        task.spec = self.spec
+        task.name = self.name
+        task.task_id = self.task_id
+        task.group_name = self.group_name
+        task.callback = self.callback
+        task._initial_context = self._initial_context
+        task._start_over(workflow_id, workflow_name, run_id)
+        return task
+
+    def snapshot(self) -> Task:
+        """The task as it is now, for a reader who looks at it later. Values are shared, not copied."""
+        task = copy.copy(self)
+        task.errors = list(self.errors)
+        return task
+
+    @property
+    def step(self) -> Callable[..., Any]:
+        """The step as the user wrote it."""
+        return self.spec.source
+
+    @property
+    def initial_context(self) -> Context:
+        """What the task was added with."""
+        return self._initial_context
+
+    @property
+    def previous_context(self) -> Context:
+        """The result of the task before; empty if there was none."""
+        if self._previous_context is None:
+            self._previous_context = Context()
+        return self._previous_context
+
+    @property
+    def current_context(self) -> Context:
+        """The task's own result; empty until it has completed."""
+        if self._current_context is None:
+            self._current_context = Context()
+        return self._current_context
+
+    @property
+    def error(self) -> TaskError | None:
+        """The latest failed attempt, or None."""
+        return self.errors[-1] if self.errors else None
+
+    @property
+    def queued_at(self) -> datetime | None:
+        """When the task was ready to start, or None."""
+        return from_ns(self.queued_ns)
+
+    @property
+    def started_at(self) -> datetime | None:
+        """When its first attempt started, or None."""
+        return from_ns(self.started_ns)
+
+    @property
+    def finished_at(self) -> datetime | None:
+        """When it ended, or None."""
+        return from_ns(self.finished_ns)
+
+    def __repr__(self) -> str:
+        return f"Task({self.task_id!r}, {str(self.status)!r})"
