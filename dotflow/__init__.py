@@ -7,5 +7,6 @@ from dotflow.errors import DotflowError
 from dotflow.run import Run
 from dotflow.status import TypeStatus
 from dotflow.task import Task
+from dotflow.workflow import DotFlow
 
-__all__ = ["Config", "Context", "DotflowError", "Run", "Task", "TypeStatus", "action"]
+__all__ = ["Config", "Context", "DotFlow", "DotflowError", "Run", "Task", "TypeStatus", "action"]

@@ -46,7 +46,8 @@ class ErrorInfo:
 class Outcome:
     """How one attempt ended: a value or an error, and where and when it ran.
 
-    `started_ns` is wall-clock time (nanoseconds since the epoch), `duration_ns` is monotonic.
+    `started_ns` is wall-clock time (nanoseconds since the epoch), `duration_ns` is monotonic. `interrupt` is what ended
+    the program while the step ran in the coordinator's own process; `provider_errors` are (provider, method, error).
     """
 
     started_ns: int
@@ -56,6 +57,8 @@ class Outcome:
     value: Any = None
     error: ErrorInfo | None = None
     result: TypeResult = TypeResult.SUCCESS
+    interrupt: BaseException | None = None
+    provider_errors: tuple[tuple[str, str, Exception], ...] = ()
 
 
 def _format(error: BaseException) -> str:

@@ -23,7 +23,7 @@ class Run:
 
     `run_id` is 32 lower-case hex digits and, unless the run joined its caller's trace, also its `trace_id`. `duration`
     is seconds (monotonic), None until the run has ended. `trigger` is `manual`, `schedule` or `resume`.
-    `provider_errors` counts the contained errors of providers, by `(provider, method)`; `dropped` counts the
+    `now_ns` is the time of its latest event, which never goes back. `provider_errors` counts the contained errors of providers, by `(provider, method)`; `dropped` counts the
     telemetry that did not leave in time, by signal.
     """
 
@@ -46,6 +46,7 @@ class Run:
         self.status = TypeStatus.NOT_STARTED
         self.result: TypeResult | None = None
         self.span: SpanContext | None = None
+        self.now_ns = 0
         self.started_ns: int | None = None
         self.finished_ns: int | None = None
         self.duration: float | None = None
@@ -53,7 +54,7 @@ class Run:
         self.dropped: dict[str, int] = {}
         self.ended = threading.Event()
         self.cancelled = threading.Event()
-        self._on_cancel: Callable[[], None] | None = None
+        self.on_cancel: Callable[[], None] | None = None
 
     @property
     def trace_id(self) -> str:
@@ -98,8 +99,8 @@ class Run:
         A step that runs in the thread of `start` itself cannot be stopped from outside; it finishes first.
         """
         self.cancelled.set()
-        if self._on_cancel is not None:
-            self._on_cancel()
+        if self.on_cancel is not None:
+            self.on_cancel()
 
     def raise_for_status(self) -> Run:
         """Raise if the run failed, return it otherwise.
@@ -110,9 +111,11 @@ class Run:
         if not self.failed:
             return self
         lines = [f"run {self.run_id} of {self.workflow_name!r} failed ({self.result})"]
-        for task in self.tasks:
-            if task.status is TypeStatus.FAILED and task.error:
-                lines.append(f"  {task.task_id}: {task.error.exception}: {task.error.message}")
+        lines += [
+            f"  {task.task_id}: {task.error.exception}: {task.error.message}"
+            for task in self.tasks
+            if task.status is TypeStatus.FAILED and task.error
+        ]
         raise RunFailed("\n".join(lines))
 
     def tree(self) -> str:

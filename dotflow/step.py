@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dotflow.action import ActionOptions, options_of
@@ -26,6 +26,10 @@ class Call:
     wants_initial: bool
     wants_previous: bool
     is_async: bool = False
+
+    def bound_to(self, target: Callable[..., Any]) -> Call:
+        """The same call on another callable: a method once its instance exists."""
+        return replace(self, target=target)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,7 @@ class Step:
         options = options_of(step)
         if options is None or not callable(step):
             raise MissingActionDecorator(step)
-        name = options.name or getattr(step, "__name__", type(step).__name__)
+        name: str = options.name or getattr(step, "__name__", None) or type(step).__name__
         is_class = isinstance(step, type)
         return cls(
             source=step,

@@ -11,13 +11,14 @@ from dotflow.status import TypeResult, TypeStatus
 from dotflow.step import Step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from dotflow.outcome import Outcome
 
 __all__ = ["SpanContext", "Task"]
 
+_NO_CARRIER: Mapping[str, str] = {}
 _NOT_STARTED = TypeStatus.NOT_STARTED
 
 
@@ -33,7 +34,8 @@ class Task:
     """One entry of a workflow's list; in a run, its state too.
 
     Only the engine writes to a task. `duration` is seconds (monotonic), from its start to its end, waits between
-    attempts included. The `*_ns` times are nanoseconds since the epoch.
+    attempts included. The `*_ns` times are nanoseconds since the epoch. `span` is the task's span, `carrier` the W3C
+    headers of its innermost one; both are empty unless a tracer makes spans.
     """
 
     __slots__ = (
@@ -42,6 +44,7 @@ class Task:
         "_previous_context",
         "attempt",
         "callback",
+        "carrier",
         "duration",
         "errors",
         "finished_ns",
@@ -98,6 +101,7 @@ class Task:
         self.errors: list[TaskError] = []
         self.outcome: Outcome | None = None
         self.span: SpanContext | None = None
+        self.carrier: Mapping[str, str] = _NO_CARRIER
         self.duration: float | None = None
         self.queued_ns: int | None = None
         self.started_ns: int | None = None

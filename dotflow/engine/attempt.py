@@ -1,0 +1,149 @@
+"""One attempt: everything that a place which runs attempts needs to know, and nothing of the coordinator."""
+
+from __future__ import annotations
+
+import contextvars
+import os
+import platform
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+from dotflow.context import Context
+from dotflow.outcome import ErrorInfo, Outcome
+from dotflow.status import TypeResult
+
+if TYPE_CHECKING:
+    from dotflow.clock import Clock
+    from dotflow.engine.loop import Loop
+    from dotflow.step import Call, Step
+
+__all__ = ["Around", "Attempt", "blank_outcome", "run_attempt"]
+
+Around = tuple[str, Callable[[], AbstractContextManager[None]]]
+"""Who asked for it, and what makes the context manager to enter around the step."""
+
+_HOST = platform.node()
+
+
+class Attempt:
+    """One execution of one step."""
+
+    __slots__ = ("around", "initial", "loop", "previous", "step", "task_id", "timeout", "workflow_id")
+
+    def __init__(
+        self,
+        step: Step,
+        initial: Context,
+        previous: Context,
+        task_id: str = "",
+        workflow_id: str = "",
+        around: tuple[Around, ...] = (),
+    ) -> None:
+        self.step = step
+        self.initial = initial
+        self.previous = previous
+        self.task_id = task_id
+        self.workflow_id = workflow_id
+        self.around = around
+        self.timeout: float = step.options.timeout
+        self.loop: Loop | None = None
+
+
+def run_attempt(attempt: Attempt, clock: Clock) -> Outcome:
+    """Run a step once, here and now, and report how it went. Never raises.
+
+    The step gets a `contextvars` context of its own, so that nothing that it or a provider sets is seen by the next.
+    What ends the program (KeyboardInterrupt, SystemExit) is reported as `interrupt`; the coordinator raises it again.
+    """
+    return contextvars.copy_context().run(_run, attempt, clock)
+
+
+def _run(attempt: Attempt, clock: Clock) -> Outcome:
+    outcome = blank_outcome(clock)
+    entered = _enter(attempt.around, outcome) if attempt.around else ()
+    started = clock.monotonic_ns()
+    try:
+        outcome.value = _call_step(attempt)
+    except BaseException as error:  # noqa: BLE001 - reported, and raised again by the coordinator where it must be
+        _fail(outcome, error)
+    outcome.duration_ns = clock.monotonic_ns() - started
+    for provider, manager in reversed(entered):
+        _leave(provider, manager, outcome)
+    return outcome
+
+
+def blank_outcome(clock: Clock) -> Outcome:
+    """An outcome of an attempt that starts here and now, yet to be filled in."""
+    return Outcome(clock.time_ns(), 0, os.getpid(), _HOST)
+
+
+def _fail(outcome: Outcome, error: BaseException) -> None:
+    outcome.value = None
+    outcome.error = ErrorInfo.of(error)
+    outcome.result = TypeResult.FAILURE
+    if not isinstance(error, Exception) and not _is_cancelled_error(error):
+        outcome.result = TypeResult.CANCELLATION
+        outcome.interrupt = error
+
+
+def _is_cancelled_error(error: BaseException) -> bool:
+    # Looked at by name: importing asyncio to learn of its class would cost every program that does not use it.
+    return any(cls.__name__ == "CancelledError" for cls in type(error).__mro__)
+
+
+def _enter(around: tuple[Around, ...], outcome: Outcome) -> list[tuple[str, AbstractContextManager[None]]]:
+    entered = []
+    for provider, make in around:
+        try:
+            manager = make()
+            manager.__enter__()
+        except Exception as error:  # noqa: BLE001 - counted by the coordinator, from the outcome
+            outcome.provider_errors += ((provider, "attach", error),)
+        else:
+            entered.append((provider, manager))
+    return entered
+
+
+def _leave(provider: str, manager: AbstractContextManager[None], outcome: Outcome) -> None:
+    try:
+        # The step's own exception is none of the provider's business: it is recorded once, by `end_attempt`.
+        manager.__exit__(None, None, None)
+    except Exception as error:  # noqa: BLE001
+        outcome.provider_errors += ((provider, "attach", error),)
+
+
+def _call_step(attempt: Attempt) -> Any:
+    step = attempt.step
+    if not step.is_class and not step.call.is_async:
+        return _call(step.call, attempt.initial, attempt.previous)
+    from dotflow.engine.loop import Loop
+
+    with Loop() as attempt.loop:
+        if step.is_class:
+            return _call_class(attempt, attempt.loop)
+        return attempt.loop.run(_call(step.call, attempt.initial, attempt.previous))
+
+
+def _call(call: Call, initial: Context, previous: Context) -> Any:
+    if call.wants_initial:
+        if call.wants_previous:
+            return call.target(initial_context=initial, previous_context=previous)
+        return call.target(initial_context=initial)
+    if call.wants_previous:
+        return call.target(previous_context=previous)
+    return call.target()
+
+
+def _call_class(attempt: Attempt, loop: Loop) -> list[Context]:
+    """Make the instance and call its methods in order, each seeing the one before. Their contexts are the result."""
+    instance = _call(attempt.step.call, attempt.initial, attempt.previous)
+    previous, contexts = attempt.previous, []
+    for name, method in attempt.step.methods:
+        value = _call(method.bound_to(getattr(instance, name)), attempt.initial, previous)
+        if method.is_async:
+            value = loop.run(value)
+        previous = Context(value, task_id=attempt.task_id, workflow_id=attempt.workflow_id, time=time.time_ns())
+        contexts.append(previous)
+    return contexts

@@ -1,0 +1,76 @@
+"""The one place where what a provider raises stops: counted every time, reported once."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING
+
+from dotflow.names import logs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dotflow.abc import Metrics
+    from dotflow.run import Run
+
+__all__ = ["Containment"]
+
+_logger = logging.getLogger(logs.LOGGER)
+
+
+class Containment:
+    """Counts contained errors and lost telemetry; tells of each kind once, on the stdlib logger `dotflow`.
+
+    A kind is a provider and a type of error, so a tracer that raises the same at every call makes one line.
+    """
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._reported: set[tuple[str, object]] = set()
+        self._lock = threading.Lock()
+
+    def call(self, run: Run | None, provider: str, method: str, function: Callable[[], object]) -> None:
+        """Call `function`; nothing that it raises leaves here, except what ends the program."""
+        try:
+            function()
+        except Exception as error:  # noqa: BLE001 - this is the place
+            self.caught(run, provider, method, error)
+
+    def caught(self, run: Run | None, provider: str, method: str, error: BaseException) -> None:
+        """Count an error of a provider, and report it if it is the first of its kind."""
+        if run is not None:
+            self._count(run.provider_errors, (provider, method), 1)
+        self._tell_metrics(lambda: self._metrics.provider_failed(provider, method))
+        if self._is_first(provider, type(error)):
+            _logger.warning(
+                "%s.%s raised %s; the run goes on without it, and more of the same is only counted",
+                provider,
+                method,
+                type(error).__name__,
+                exc_info=error,
+            )
+
+    def dropped(self, run: Run | None, signal: str, count: int, why: str) -> None:
+        """Count telemetry that was lost, and report it if it is the first of its signal."""
+        if run is not None:
+            self._count(run.dropped, signal, count)
+        self._tell_metrics(lambda: self._metrics.telemetry_dropped(signal, count))
+        if self._is_first(signal, "dropped"):
+            _logger.warning("%d item(s) for %s dropped: %s; more of the same is only counted", count, signal, why)
+
+    def _count(self, counts: dict[object, int] | dict[tuple[str, str], int] | dict[str, int], key: object, n: int) -> None:
+        with self._lock:
+            counts[key] = counts.get(key, 0) + n  # type: ignore[index,call-overload]
+
+    def _is_first(self, *kind: object) -> bool:
+        with self._lock:
+            known = len(self._reported)
+            self._reported.add(kind)  # type: ignore[arg-type]
+            return len(self._reported) > known
+
+    def _tell_metrics(self, tell: Callable[[], None]) -> None:
+        try:
+            tell()
+        except Exception:  # noqa: BLE001 - the metrics provider itself is broken; the log line below still comes
+            _logger.debug("metrics could not count a contained error", exc_info=True)

@@ -1,0 +1,339 @@
+"""Who is called when: one table, bound once a run to the providers that are there.
+
+What is not configured drops out when the table is bound, so it costs nothing per task.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from dotflow import events
+from dotflow.abc import Log, Metrics, Notify, Server, Tracer
+from dotflow.abc.provider import Provider
+from dotflow.names import logs
+from dotflow.providers import defaults
+from dotflow.task import SpanContext
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from dotflow.config import Config
+    from dotflow.engine.contain import Containment
+    from dotflow.engine.courier import Courier
+    from dotflow.run import Run
+    from dotflow.task import Task
+    from dotflow.workflow import DotFlow
+
+__all__ = ["Dispatch", "Handler", "overridden"]
+
+
+class Handler(NamedTuple):
+    """One call to make at a moment, with the names under which its errors are counted."""
+
+    provider: str
+    method: str
+    call: Callable[[Any], object]
+
+
+class _Row(NamedTuple):
+    """One line of the table: at this moment call this method, with the arguments that `shape` makes of the subject."""
+
+    provider: str
+    method: str
+    shape: _Shape
+
+
+class _Moment(NamedTuple):
+    """The rows of a moment in the order written, and the event that listeners get after all of them."""
+
+    rows: tuple[_Row, ...]
+    event: type[events.Event] | None
+
+
+# --- shapes: from the subject of a moment (the run or a task) to the arguments of a provider's method
+
+
+def _task(_: Dispatch, method: Callable[..., Any]) -> Callable[[Task], object]:
+    return method
+
+
+def _span_of_task(_: Dispatch, carrier: Callable[..., Any]) -> Callable[[Task], object]:
+    def note(task: Task) -> None:
+        task.carrier = carrier(task)
+        task.span = _parse(task.carrier)
+
+    return note
+
+
+def _span_of_attempt(_: Dispatch, carrier: Callable[..., Any]) -> Callable[[Task], object]:
+    def note(task: Task) -> None:
+        task.carrier = carrier(task)
+
+    return note
+
+
+def _span_of_run(_: Dispatch, carrier: Callable[..., Any]) -> Callable[[Run], object]:
+    def note(run: Run) -> None:
+        run.span = _parse(carrier(run))
+
+    return note
+
+
+def _opening(_: Dispatch, method: Callable[..., Any]) -> Callable[[Run], object]:
+    extra = _wants_run(method)
+    return lambda run: method(
+        run.workflow_id,
+        run_id=run.run_id,
+        name=run.workflow_name,
+        mode=run.mode,
+        tasks_count=len(run.tasks),
+        trigger=run.trigger,
+        **extra(run),
+    )
+
+
+def _closing(_: Dispatch, method: Callable[..., Any]) -> Callable[[Run], object]:
+    extra = _wants_run(method)
+    return lambda run: method(
+        run.workflow_id, run_id=run.run_id, duration=run.duration, failed=run.failed, **extra(run)
+    )
+
+
+def _duration(_: Dispatch, method: Callable[..., Any]) -> Callable[[Run], object]:
+    extra = _wants_run(method)
+    return lambda run: method(run.workflow_id, run.duration, **extra(run))
+
+
+def _task_line(event: str) -> _Shape:
+    return lambda _, method: lambda task: method(event=event, task=task)
+
+
+def _run_line(event: str) -> _Shape:
+    return lambda _, method: lambda run: method(event=event, run=run)
+
+
+def _post_task(dispatch: Dispatch, method: Callable[..., Any]) -> Callable[[Task], object]:
+    """Through the courier, with the task as it is at this moment."""
+    post = dispatch.post_to(method)
+
+    def call(task: Task) -> None:
+        seen = task.snapshot()
+        post(lambda: method(seen))
+
+    return call
+
+
+def _post_first(dispatch: Dispatch, method: Callable[..., Any]) -> Callable[[Run], object]:
+    post = dispatch.post_to(method)
+    return lambda _: post(lambda: method(dispatch.workflow)) if dispatch.is_first_run else None
+
+
+def _post_first_tasks(dispatch: Dispatch, method: Callable[..., Any]) -> Callable[[Run], object]:
+    post = dispatch.post_to(method)
+
+    def call(run: Run) -> None:
+        for task in run.tasks if dispatch.is_first_run else ():
+            seen = task.snapshot()
+            post(lambda seen=seen: method(seen))  # type: ignore[misc]
+
+    return call
+
+
+def _post_status(dispatch: Dispatch, method: Callable[..., Any]) -> Callable[[Run], object]:
+    post = dispatch.post_to(method)
+
+    def call(run: Run) -> None:
+        status = run.status.value
+        post(lambda: method(dispatch.workflow, status=status))
+
+    return call
+
+
+_Shape = Callable[["Dispatch", Callable[..., Any]], Callable[[Any], object]]
+
+
+def _before(event: type[events.Event] | None, *rows: tuple[str, str, _Shape]) -> _Moment:
+    """A moment before something: providers are called in the order written."""
+    return _Moment(tuple(_Row(*row) for row in rows), event)
+
+
+def _after(event: type[events.Event] | None, *rows: tuple[str, str, _Shape]) -> _Moment:
+    """A moment after something: providers are called in reverse, so what was opened first is closed last."""
+    return _Moment(tuple(_Row(*row) for row in reversed(rows)), event)
+
+
+# --- the table
+# fmt: off
+_MOMENTS: Mapping[str, _Moment] = {
+    "workflow_started": _before(
+        events.WorkflowStarted,
+        ("tracer", "start_workflow", _opening),
+        ("tracer", "workflow_carrier", _span_of_run),
+        ("metrics", "workflow_started", _opening),
+        ("log", "info", _run_line(logs.WORKFLOW_STARTED)),
+        ("server", "create_workflow", _post_first),
+        ("server", "create_task", _post_first_tasks),
+        ("server", "update_workflow", _post_status),
+    ),
+    "task_queued": _before(events.TaskQueued),
+    "task_started": _before(
+        events.TaskStarted,
+        ("tracer", "start_task", _task),
+        ("tracer", "carrier", _span_of_task),
+        ("metrics", "task_started", _task),
+        ("log", "info", _task_line(logs.TASK_STARTED)),
+        ("notify", "hook_status_task", _post_task),
+        ("server", "update_task", _post_task),
+    ),
+    "task_restored": _before(
+        events.TaskRestored,
+        ("tracer", "restore_task", _task),
+        ("metrics", "task_restored", _task),
+        ("log", "info", _task_line(logs.TASK_RESTORED)),
+        ("server", "update_task", _post_task),
+    ),
+    "attempt_started": _before(
+        events.AttemptStarted,
+        ("tracer", "start_attempt", _task),
+        ("tracer", "carrier", _span_of_attempt),
+    ),
+    "attempt_ended": _after(
+        events.AttemptEnded,
+        ("tracer", "end_attempt", _task),
+    ),
+    "task_retrying": _after(
+        events.TaskRetrying,
+        ("metrics", "task_retried", _task),
+        ("log", "warning", _task_line(logs.TASK_RETRYING)),
+        ("notify", "hook_status_task", _post_task),
+        ("server", "update_task", _post_task),
+    ),
+    "task_completed": _after(
+        events.TaskEnded,
+        ("tracer", "end_task", _task),
+        ("metrics", "task_completed", _task),
+        ("log", "info", _task_line(logs.TASK_COMPLETED)),
+        ("notify", "hook_status_task", _post_task),
+        ("server", "update_task", _post_task),
+    ),
+    "task_failed": _after(
+        events.TaskEnded,
+        ("tracer", "end_task", _task),
+        ("metrics", "task_failed", _task),
+        ("log", "error", _task_line(logs.TASK_FAILED)),
+        ("notify", "hook_status_task", _post_task),
+        ("server", "update_task", _post_task),
+    ),
+    "workflow_completed": _after(
+        events.WorkflowEnded,
+        ("tracer", "end_workflow", _closing),
+        ("metrics", "workflow_completed", _duration),
+        ("log", "info", _run_line(logs.WORKFLOW_COMPLETED)),
+        ("server", "update_workflow", _post_status),
+    ),
+    "workflow_failed": _after(
+        events.WorkflowEnded,
+        ("tracer", "end_workflow", _closing),
+        ("metrics", "workflow_failed", _duration),
+        ("log", "error", _run_line(logs.WORKFLOW_FAILED)),
+        ("server", "update_workflow", _post_status),
+    ),
+}
+# fmt: on
+
+# What does nothing and need not be called: the optional hooks of the contracts, and the defaults but for the log's.
+_IDLE: frozenset[Callable[..., Any]] = frozenset(
+    function
+    for owner in (
+        *(Provider, Tracer, Metrics, Log, Notify, Server),
+        *(defaults.TracerDefault, defaults.MetricsDefault, defaults.NotifyDefault, defaults.ServerDefault),
+    )
+    for function in vars(owner).values()
+    if inspect.isfunction(function)
+)
+
+
+def overridden(provider: object, method: str) -> bool:
+    """True if calling this method of a provider does anything."""
+    return getattr(getattr(provider, method), "__func__", None) not in _IDLE
+
+
+class Dispatch:
+    """The table, bound to the providers of one run. Each attribute named like a moment is the calls to make then."""
+
+    def __init__(
+        self, config: Config, workflow: DotFlow, run: Run, containment: Containment, courier: Courier, *, first: bool
+    ) -> None:
+        self.workflow = workflow
+        self.is_first_run = first
+        self._run = run
+        self._containment = containment
+        self._courier = courier
+        self._calls = {name: tuple(self._bind(config, moment)) for name, moment in _MOMENTS.items()}
+        self.workflow_started = self._calls["workflow_started"]
+        self.task_queued = self._calls["task_queued"]
+        self.task_started = self._calls["task_started"]
+        self.task_restored = self._calls["task_restored"]
+        self.attempt_started = self._calls["attempt_started"]
+        self.attempt_ended = self._calls["attempt_ended"]
+        self.task_retrying = self._calls["task_retrying"]
+        self.task_completed = self._calls["task_completed"]
+        self.task_failed = self._calls["task_failed"]
+        self.workflow_completed = self._calls["workflow_completed"]
+        self.workflow_failed = self._calls["workflow_failed"]
+
+    def emit(self, calls: Sequence[Handler], subject: Run | Task) -> None:
+        """Make the calls of a moment. Each provider gets its own, whatever the others do, Ctrl-C included."""
+        interrupt = None
+        for provider, method, call in calls:
+            try:
+                call(subject)
+            except Exception as error:  # noqa: BLE001 - contained, counted and reported in one place
+                self._containment.caught(self._run, provider, method, error)
+            except BaseException as error:  # noqa: BLE001 - raised again below, once everybody has been told
+                interrupt = error
+        if interrupt is not None:
+            raise interrupt
+
+    def post_to(self, method: Callable[..., Any]) -> Callable[[Callable[[], object]], None]:
+        """What queues calls of a network provider's method with the courier."""
+        provider = "notify" if isinstance(getattr(method, "__self__", None), Notify) else "server"
+        name = method.__name__
+        return lambda deliver: self._courier.put(self._run, provider, name, deliver)
+
+    def _bind(self, config: Config, moment: _Moment) -> Iterable[Handler]:
+        for provider, method, shape in moment.rows:
+            owner = getattr(config, provider)
+            if overridden(owner, method):
+                yield Handler(provider, method, shape(self, getattr(owner, method)))
+        if moment.event is not None:
+            for listener in config.listeners:
+                yield Handler("listener", _name_of(listener), self._tell(listener, moment.event))
+
+    def _tell(self, listener: Callable[[Any], object], event: Callable[..., Any]) -> Callable[[Any], object]:
+        run = self._run
+        if event in (events.WorkflowStarted, events.WorkflowEnded):
+            return lambda _: listener(event(time_ns=run.now_ns, run=run))
+        return lambda task: listener(event(time_ns=run.now_ns, run=run, task=task.snapshot()))
+
+
+def _name_of(listener: object) -> str:
+    return getattr(listener, "__qualname__", None) or type(listener).__qualname__
+
+
+def _wants_run(method: Callable[..., Any]) -> Callable[[Run], dict[str, Run]]:
+    """`{"run": run}` for a method that names a parameter `run`, nothing for one that does not."""
+    if "run" in inspect.signature(method).parameters:
+        return lambda run: {"run": run}
+    return lambda _: {}
+
+
+def _parse(carrier: Mapping[str, str]) -> SpanContext | None:
+    """The ids in a `traceparent` header: version, trace id, parent id and flags, joined by dashes."""
+    parts = carrier.get("traceparent", "").split("-")
+    if len(parts) < 4:  # noqa: PLR2004 - the four fields named above
+        return None
+    return SpanContext(parts[1], parts[2], bool(int(parts[3], 16) & 1))
+

@@ -1,0 +1,75 @@
+"""The end of a run: everything buffered is sent, within one deadline that all providers share."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from dotflow.engine.dispatch import overridden
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dotflow.config import Config
+    from dotflow.engine.contain import Containment
+    from dotflow.engine.courier import Courier
+    from dotflow.run import Run
+
+__all__ = ["close_all", "flush_all"]
+
+_KINDS = ("tracer", "metrics", "log", "notify", "server", "storage", "scheduler")
+
+
+def flush_all(config: Config, run: Run, containment: Containment, courier: Courier) -> None:
+    """Deliver what is queued and flush every provider that buffers, side by side: one that hangs starves nobody."""
+    deadline = time.monotonic() + config.drain_timeout
+    flushing = [
+        _in_thread(containment, run, kind, "flush", config.drain_timeout, getattr(config, kind).flush)
+        for kind in _KINDS
+        if overridden(getattr(config, kind), "flush")
+    ]
+    courier.close(config.drain_timeout)
+    _await(flushing, deadline, run, containment, config.drain_timeout)
+
+
+def close_all(config: Config, containment: Containment) -> None:
+    """Close every provider that holds threads, sockets or files."""
+    deadline = time.monotonic() + config.drain_timeout
+    closing = [
+        _in_thread(containment, None, kind, "close", config.drain_timeout, getattr(config, kind).close)
+        for kind in _KINDS
+        if overridden(getattr(config, kind), "close")
+    ]
+    _await(closing, deadline, None, containment, config.drain_timeout)
+
+
+def _in_thread(
+    containment: Containment,
+    run: Run | None,
+    kind: str,
+    method: str,
+    timeout: float,
+    function: Callable[[float], object],
+) -> tuple[str, str, threading.Thread]:
+    thread = threading.Thread(
+        target=containment.call,
+        args=(run, kind, method, lambda: function(timeout)),
+        name=f"dotflow-{method}-{kind}",
+        daemon=True,
+    )
+    thread.start()
+    return kind, method, thread
+
+
+def _await(
+    threads: list[tuple[str, str, threading.Thread]],
+    deadline: float,
+    run: Run | None,
+    containment: Containment,
+    timeout: float,
+) -> None:
+    for kind, method, thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+        if thread.is_alive():
+            containment.caught(run, kind, method, TimeoutError(f"no end after {timeout:g} s"))

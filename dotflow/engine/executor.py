@@ -1,0 +1,45 @@
+"""The seam between the coordinator and the places where attempts run."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dotflow.engine.attempt import Attempt
+    from dotflow.outcome import Outcome
+
+__all__ = ["Executor"]
+
+
+class Executor(ABC):
+    """A place where attempts run. Made for one run, used by its coordinator only, except for `wake`.
+
+    It enforces each attempt's timeout, because only it knows when the attempt really began.
+    """
+
+    slots: int
+    """How many attempts it takes at a time."""
+
+    @abstractmethod
+    def submit(self, attempt: Attempt) -> None:
+        """Take an attempt. It may wait inside until there is room, but it must not be lost."""
+
+    @abstractmethod
+    def next(self, timeout: float | None) -> tuple[Attempt, Outcome] | None:
+        """The outcome of an attempt that was submitted, each exactly once.
+
+        None after `timeout` seconds without one, or after `wake`. Called only while attempts are submitted.
+        """
+
+    @abstractmethod
+    def wake(self) -> None:
+        """Make a waiting `next` return. Called from any thread, also from a signal handler."""
+
+    @abstractmethod
+    def cancel(self) -> None:
+        """Give up what can be given up; the outcomes still come through `next`, as cancelled."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of threads and processes. Does not wait for attempts that were given up."""

@@ -1,0 +1,131 @@
+"""Attempts in the coordinator's own process, one at a time."""
+
+from __future__ import annotations
+
+import contextvars
+import queue
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+from dotflow.engine.attempt import Attempt, blank_outcome, run_attempt
+from dotflow.engine.executor import Executor
+from dotflow.errors import AttemptCancelled, AttemptTimeout
+from dotflow.outcome import ErrorInfo, Outcome
+from dotflow.status import TypeResult
+
+if TYPE_CHECKING:
+    from dotflow.clock import Clock
+    from dotflow.engine.interrupts import Interrupts
+
+__all__ = ["InlineExecutor"]
+
+
+class InlineExecutor(Executor):
+    """Runs an attempt in the calling thread; in a helper thread where it may have to be given up.
+
+    A helper is used for a step with a timeout, for an async step under a running event loop, and always when
+    `detached` (so that a run in the background can be cancelled). Python cannot kill a thread: an attempt that is
+    given up goes on unseen, and never delays the end of the program.
+    """
+
+    slots = 1
+
+    def __init__(self, clock: Clock, interrupts: Interrupts, *, detached: bool = False) -> None:
+        self._clock = clock
+        self._interrupts = interrupts
+        self._detached = detached
+        self._waiting: deque[Attempt] = deque()
+        self._inbox: queue.SimpleQueue[tuple[Attempt, Outcome] | None] = queue.SimpleQueue()
+        self._helper: _Helper | None = None
+        self._cancelled = False
+
+    def submit(self, attempt: Attempt) -> None:
+        """Keep the attempt for the next call of `next`."""
+        self._waiting.append(attempt)
+
+    def next(self, timeout: float | None) -> tuple[Attempt, Outcome] | None:
+        """Run the attempt that was submitted. `timeout` does not matter: only its own limits how long it takes."""
+        del timeout
+        attempt = self._waiting.popleft()
+        if self._detached or attempt.timeout or _is_under_a_loop(attempt):
+            return attempt, self._run_in_helper(attempt)
+        interrupts = self._interrupts
+        interrupts.open = True
+        try:
+            return attempt, run_attempt(attempt, self._clock)
+        finally:
+            interrupts.open = False
+
+    def wake(self) -> None:
+        """Make a wait for the helper look at what has changed."""
+        self._inbox.put(None)
+
+    def cancel(self) -> None:
+        """Give up the attempt in the helper. One in the calling thread cannot be given up: it is what calls."""
+        self._cancelled = True
+        self.wake()
+
+    def close(self) -> None:
+        """Let the helper end."""
+        if self._helper is not None:
+            self._helper.jobs.put(None)
+            self._helper = None
+
+    def _run_in_helper(self, attempt: Attempt) -> Outcome:
+        outcome = blank_outcome(self._clock)
+        started = time.monotonic()
+        self._helper = self._helper or _Helper(self._clock, self._inbox)
+        self._helper.jobs.put((attempt, contextvars.copy_context()))
+        found = self._await(attempt, started + attempt.timeout if attempt.timeout else None)
+        if isinstance(found, Outcome):
+            return found
+        self._give_up(attempt)
+        outcome.duration_ns = round((time.monotonic() - started) * 1e9)
+        outcome.error = ErrorInfo.of(found)
+        outcome.result = TypeResult.TIMEOUT if isinstance(found, AttemptTimeout) else TypeResult.CANCELLATION
+        return outcome
+
+    def _await(self, attempt: Attempt, deadline: float | None) -> Outcome | AttemptTimeout | AttemptCancelled:
+        while True:
+            if self._cancelled or self._interrupts.pending:
+                return AttemptCancelled("the run was cancelled while the step was running; it was given up")
+            try:
+                left = None if deadline is None else max(0.0, deadline - time.monotonic())
+                item = self._inbox.get(timeout=left)
+            except queue.Empty:
+                return AttemptTimeout(attempt.timeout)
+            # None is a wake-up; another attempt is one that was given up earlier and has come to its end.
+            if item is not None and item[0] is attempt:
+                return item[1]
+
+    def _give_up(self, attempt: Attempt) -> None:
+        self.close()
+        if attempt.loop is not None:
+            attempt.loop.cancel()
+
+
+class _Helper:
+    """A daemon thread that runs attempts until it is told to end."""
+
+    def __init__(self, clock: Clock, inbox: queue.SimpleQueue[tuple[Attempt, Outcome] | None]) -> None:
+        self.jobs: queue.SimpleQueue[tuple[Attempt, contextvars.Context] | None] = queue.SimpleQueue()
+        self._clock = clock
+        self._inbox = inbox
+        threading.Thread(target=self._work, name="dotflow-attempts", daemon=True).start()
+
+    def _work(self) -> None:
+        while (job := self.jobs.get()) is not None:
+            attempt, context = job
+            self._inbox.put((attempt, context.run(run_attempt, attempt, self._clock)))
+            del job, attempt, context  # or the last value would live as long as the thread
+
+
+def _is_under_a_loop(attempt: Attempt) -> bool:
+    step = attempt.step
+    if not (step.call.is_async or any(call.is_async for _, call in step.methods)):
+        return False
+    from dotflow.engine.loop import is_running_here
+
+    return is_running_here()

@@ -1,0 +1,116 @@
+"""Schedulers that live in the program: every so many seconds, or by a cron expression."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dotflow.providers.scheduler_cron import CronExpression, zone_of
+from dotflow.providers.scheduler_loop import SchedulerBusy, TickingScheduler, seconds_of
+from dotflow.providers.scheduler_runs import Overlap, limits_of
+from dotflow.providers.scheduler_ticks import CronTicks, IntervalTicks
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
+
+    from dotflow.clock import Clock
+
+__all__ = ["Overlap", "SchedulerBusy", "SchedulerCron", "SchedulerInterval"]
+
+
+class SchedulerInterval(TickingScheduler):
+    """Ticks at the start and then every `seconds`, on a grid of the monotonic clock: start + n * seconds, no drift.
+
+    A tick that comes late, because the process was stopped or starved, still runs. Of several that came due meanwhile
+    only the last does, the others are counted as `missed`. (While a machine sleeps, the monotonic clock of Linux and
+    macOS stands still: the grid moves on by the length of the sleep, and nothing is missed.)
+
+    Args:
+        seconds: from tick to tick; above 0.
+        overlap: what happens to a tick while a run is going on. `skip`: nothing; `queue`: it runs after it, at most
+            `max_queued` wait; `parallel`: it runs beside it, at most `max_parallel` do.
+        clock: where the time comes from and how it is waited for.
+        drain_timeout: seconds that the current run may take to finish after the stop; then it is given up.
+        max_parallel, max_queued: the bounds of `parallel` and of `queue`.
+
+    Raises:
+        InvalidChoice: an `overlap` that is none of the three.
+        InvalidOption: a number that makes no sense.
+    """
+
+    def __init__(  # noqa: PLR0913 - all of them keywords
+        self,
+        seconds: float,
+        *,
+        overlap: Overlap = "skip",
+        clock: Clock | None = None,
+        drain_timeout: float = 30.0,
+        max_parallel: int = 4,
+        max_queued: int = 16,
+    ) -> None:
+        limits = limits_of(overlap, max_parallel=max_parallel, max_queued=max_queued)
+        super().__init__(limits=limits, drain_timeout=drain_timeout, clock=clock)
+        self._seconds = seconds_of("seconds", seconds, zero=False)
+
+    @property
+    def expected_interval(self) -> float:
+        """Seconds between two ticks."""
+        return self._seconds
+
+    def _ticks(self) -> IntervalTicks:
+        return IntervalTicks(self._seconds, self._clock)
+
+
+class SchedulerCron(TickingScheduler):
+    """Ticks at the times of a cron expression, in a time zone. The start itself is not a tick.
+
+    Five fields: minute, hour, day of month, month, day of week; with six, the first is the second. The syntax is that
+    of Debian's cron and of https://github.com/cuu508/cronsim. As there, a day must match both day fields if one of
+    them begins with `*`, and else either.
+
+    On the days when daylight saving begins and ends, an expression of five fields whose minute and hour are both free
+    of a leading `*` (`30 2 * * *`) runs once: a time in the hour that is skipped runs at the end of that hour
+    (several such times: one run), a time in the hour that comes twice runs in the first of the two. Any other
+    (`0 * * * *`, `*/15 2 * * *`, all of six fields) goes by the clock on the wall: nothing in the hour that is
+    skipped, twice in the hour that comes twice.
+
+    A tick that comes late, because the machine slept or its clock was set forward, still runs. Of several that came due
+    meanwhile only the last does, the others are counted as `missed`. Ticks of before the start are not made up for.
+    A clock set back repeats no tick, unless by more than the distance of two ticks or by more than three hours.
+
+    Args:
+        cron: the expression, such as `"30 2 * * MON-FRI"`.
+        overlap: what happens to a tick while a run is going on. `skip`: nothing; `queue`: it runs after it, at most
+            `max_queued` wait; `parallel`: it runs beside it, at most `max_parallel` do.
+        timezone: an IANA name such as `"Europe/Berlin"`, a `tzinfo`, or None for the zone of the machine.
+        clock: where the time comes from and how it is waited for.
+        drain_timeout: seconds that the current run may take to finish after the stop; then it is given up.
+        max_parallel, max_queued: the bounds of `parallel` and of `queue`.
+
+    Raises:
+        InvalidChoice: an `overlap` that is none of the three.
+        InvalidOption: not a cron expression, one that never fires, an unknown time zone, or a number that makes no
+            sense.
+    """
+
+    def __init__(  # noqa: PLR0913 - all of them keywords
+        self,
+        cron: str,
+        *,
+        overlap: Overlap = "skip",
+        timezone: str | tzinfo | None = None,
+        clock: Clock | None = None,
+        drain_timeout: float = 30.0,
+        max_parallel: int = 4,
+        max_queued: int = 16,
+    ) -> None:
+        limits = limits_of(overlap, max_parallel=max_parallel, max_queued=max_queued)
+        super().__init__(limits=limits, drain_timeout=drain_timeout, clock=clock)
+        self._expression = CronExpression(cron, zone_of(timezone), self._clock.time_ns())
+
+    @property
+    def expected_interval(self) -> float:
+        """Seconds between the next two ticks; not the same all the time (`0 9 * * MON-FRI`)."""
+        return self._expression.interval_seconds(self._clock.time_ns())
+
+    def _ticks(self) -> CronTicks:
+        return CronTicks(self._expression, self._clock)

@@ -1,0 +1,118 @@
+"""Cron expressions and the time zones they are read in."""
+
+from __future__ import annotations
+
+import difflib
+import zoneinfo
+from datetime import datetime, timedelta, timezone, tzinfo
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+from dotflow.errors import InvalidOption
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["CronExpression", "LocalZone", "zone_of"]
+
+_SECOND_NS: Final = 1_000_000_000
+
+
+class CronExpression:
+    """The instants of a cron expression, in nanoseconds since the epoch.
+
+    Raises:
+        InvalidOption: not a cron expression, or one that does not fire within 50 years after `now_ns`.
+    """
+
+    def __init__(self, text: str, zone: tzinfo, now_ns: int) -> None:
+        self.text = text
+        self.zone = zone
+        try:
+            first = next(self.after(now_ns), None)
+        except _parse_errors() as error:
+            raise InvalidOption(f"cron={text!r} is not a cron expression: {error}. {_HOW_TO_WRITE}") from error
+        if first is None:
+            raise InvalidOption(f"cron={text!r} never fires: no day matches all of its fields")
+
+    def after(self, time_ns: int) -> Iterator[int]:
+        """The instants after `time_ns`, in order, without end."""
+        from cronsim import CronSim
+
+        latest_ns = time_ns
+        for moment in CronSim(self.text, datetime.fromtimestamp(time_ns // _SECOND_NS, self.zone)):
+            tick_ns = round(moment.timestamp()) * _SECOND_NS
+            # Of an hour that comes twice cronsim takes the first, also when it is asked during the second: then its
+            # first answer lies an hour behind.
+            if tick_ns > latest_ns:
+                latest_ns = tick_ns
+                yield tick_ns
+
+    def interval_seconds(self, time_ns: int) -> float:
+        """Seconds between the two ticks that follow `time_ns`."""
+        first, second = islice(self.after(time_ns), 2)
+        return (second - first) / _SECOND_NS
+
+
+class LocalZone(tzinfo):
+    """The machine's own zone with its daylight-saving rules, which `datetime.astimezone()` freezes into an offset."""
+
+    def utcoffset(self, moment: datetime | None) -> timedelta | None:
+        """The offset of the wall-clock time `moment`; its `fold` tells the two hours of a repeated one apart."""
+        return None if moment is None else moment.replace(tzinfo=None).astimezone().utcoffset()
+
+    def dst(self, moment: datetime | None) -> timedelta | None:
+        """Unknown: the operating system tells the whole offset only."""
+        del moment
+
+    def tzname(self, moment: datetime | None) -> str | None:
+        """The zone's abbreviation at `moment`."""
+        return None if moment is None else moment.replace(tzinfo=None).astimezone().tzname()
+
+    def fromutc(self, moment: datetime) -> datetime:
+        """The wall-clock time of a UTC time."""
+        seconds = moment.replace(tzinfo=timezone.utc).timestamp()
+        return datetime.fromtimestamp(seconds).replace(tzinfo=self)  # noqa: DTZ006 - naive: local, with its `fold`
+
+
+def zone_of(given: str | tzinfo | None) -> tzinfo:
+    """The time zone that was meant: an IANA name, a `tzinfo`, or None for the machine's own.
+
+    Raises:
+        InvalidOption: no zone has this name.
+    """
+    if given is None:
+        return LocalZone()
+    # A pytz zone, used like any other tzinfo, would silently mean the local mean time of the nineteenth century.
+    name = getattr(given, "zone", None) or given
+    if isinstance(name, str):
+        return _named(name)
+    if isinstance(name, tzinfo):
+        return name
+    raise InvalidOption(f"timezone={given!r}: an IANA name such as 'Europe/Berlin', a tzinfo, or None for local time")
+
+
+def _named(name: str) -> tzinfo:
+    try:
+        return zoneinfo.ZoneInfo(name)
+    # ValueError: not a relative path; OSError: a folder of zones such as "Europe".
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise InvalidOption(f"timezone={name!r} is not known: {_zone_hint(name)}") from error
+
+
+def _zone_hint(name: str) -> str:
+    known = {zone.lower(): zone for zone in zoneinfo.available_timezones()}
+    if not known:
+        return 'this machine has no time zone data; pip install "tzdata"'
+    close = difflib.get_close_matches(name.lower(), known, n=1)
+    meant = f"; did you mean {known[close[0]]!r}?" if close else ""
+    return f"write an IANA name such as 'Europe/Berlin' or 'UTC'{meant}"
+
+
+def _parse_errors() -> tuple[type[Exception], ...]:
+    from cronsim import CronSimError
+
+    return CronSimError, ValueError, AttributeError
+
+
+_HOW_TO_WRITE: Final = "Write five fields: minute hour day-of-month month day-of-week, such as '30 2 * * MON-FRI'"

@@ -1,0 +1,195 @@
+"""What every ticking scheduler does: wait, start runs, count what was skipped, end gracefully."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import threading
+from abc import abstractmethod
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from dotflow.abc import Scheduler
+from dotflow.clock import SystemClock
+from dotflow.errors import DotflowError, InvalidOption
+from dotflow.names import logs
+from dotflow.providers.scheduler_runs import Limits, Runs
+from dotflow.providers.scheduler_stop import StopSignals, StopSwitch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from dotflow.clock import Clock
+    from dotflow.providers.scheduler_ticks import Ticks
+
+__all__ = ["MISSED", "STOPPED", "SchedulerBusy", "TickingScheduler", "seconds_of"]
+
+MISSED: Final = "missed"
+STOPPED: Final = "stopped"
+
+_logger = logging.getLogger(logs.LOGGER)
+
+
+class SchedulerBusy(DotflowError, RuntimeError):
+    """A scheduler that was started while it is already running a workflow; each workflow needs one of its own."""
+
+    def __init__(self) -> None:
+        super().__init__("this scheduler is running a workflow already: give each workflow a scheduler of its own")
+
+
+class TickingScheduler(Scheduler):
+    """Base of the schedulers that live in this process.
+
+    Attributes:
+        idle: set while no run goes on or waits; to be waited for, never to be set.
+        on_skip: called with the reason of every tick that makes no run, in the thread of `start`. What it raises is
+            logged.
+    """
+
+    def __init__(self, *, limits: Limits, drain_timeout: float, clock: Clock | None) -> None:
+        self.on_skip: Callable[[str], None] | None = None
+        self.idle = threading.Event()
+        self.idle.set()
+        self._clock: Clock = clock or SystemClock()
+        self._limits = limits
+        self._drain_seconds = min(seconds_of("drain_timeout", drain_timeout), threading.TIMEOUT_MAX)
+        self._skipped = dict.fromkeys((limits.reason, MISSED, STOPPED), 0)
+        self._busy = threading.Lock()
+        self._switch = StopSwitch()
+        self._ended = False
+        self._fatal: BaseException | None = None
+
+    @property
+    @abstractmethod
+    def expected_interval(self) -> float:
+        """Seconds between two ticks."""
+
+    @property
+    def skipped(self) -> dict[str, int]:
+        """A copy of the counts of ticks that made no run, by reason; every reason there can be is in it from the start.
+
+        `overlap`, `queue_full` or `parallel_full` (by policy): too many runs were going on. `missed`: the process was
+        held up past the next tick. `stopped`: still in the queue when the schedule ended.
+        """
+        return dict(self._skipped)
+
+    def start(self, workflow: Callable[..., Any], **kwargs: Any) -> None:
+        """Call `workflow(**kwargs)` in a thread of its own at every tick. Blocks until `stop` and the end of the runs.
+
+        A run that raises an Exception is logged, and the schedule goes on. One that raises SystemExit or
+        KeyboardInterrupt means the program: the schedule ends and `start` raises the same.
+
+        In the main thread SIGTERM and SIGINT end the schedule like `stop`: no further tick, and the current run has
+        `drain_timeout` seconds to finish. Then the handler of before is called, if there was one. So after SIGTERM
+        `start` returns and the program can finish, and after SIGINT (Ctrl-C) it raises KeyboardInterrupt. A second
+        signal acts at once, as if there were no schedule.
+
+        Raises:
+            SchedulerBusy: it is running already.
+            KeyboardInterrupt: SIGINT was received.
+        """
+        with self._exclusive():
+            with StopSignals(self.stop) as signals:
+                self._tick(Runs(self._contained(partial(workflow, **kwargs)), self._limits, self.idle))
+            self._raise_fatal()
+        signals.hand_over()
+
+    def stop(self) -> None:
+        """End `start`: no further tick, and what waits in the queue is dropped. Returns at once.
+
+        May be called from any thread, from within a run, from a signal handler, and more than once. Before the first
+        `start` it makes that return without a tick; after the end of a `start` it does nothing.
+        """
+        self._switch.turn_on()
+
+    def close(self, timeout: float) -> None:
+        """Stop; `start` itself waits for the runs."""
+        del timeout
+        self.stop()
+
+    @abstractmethod
+    def _ticks(self) -> Ticks:
+        """The ticks from now on."""
+
+    @contextlib.contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        if not self._busy.acquire(blocking=False):
+            raise SchedulerBusy
+        if self._ended:
+            self._switch = StopSwitch()
+        self._ended = False
+        self._switch.waiter = threading.get_ident()
+        try:
+            yield
+        finally:
+            self._switch.waiter = None
+            self._ended = True
+            self._busy.release()
+
+    def _tick(self, runs: Runs) -> None:
+        try:
+            self._tick_until_stopped(runs)
+        finally:
+            self._skip(STOPPED, runs.drop_waiting())
+        if not self._clock.wait(self.idle, self._drain_seconds):
+            _logger.warning("a scheduled run was given up: still going %g s after the stop", self._drain_seconds)
+
+    def _tick_until_stopped(self, runs: Runs) -> None:
+        ticks = self._ticks()
+        while not self._switch.is_on:
+            if due := ticks.take():
+                self._skip(MISSED, due - 1)
+                self._skip(self._limits.reason, 0 if runs.offer() else 1)
+            else:
+                self._clock.wait(self._switch.wake, ticks.seconds_left())
+
+    def _contained(self, run: Callable[[], object]) -> Callable[[], None]:
+        def contained() -> None:
+            try:
+                run()
+            except Exception:
+                _logger.exception("a scheduled run raised; the schedule goes on")
+            except BaseException as error:  # noqa: BLE001 - raised again by `start`, in the thread that waits for it
+                self._fatal = error
+                self.stop()
+
+        return contained
+
+    def _raise_fatal(self) -> None:
+        fatal, self._fatal = self._fatal, None
+        if fatal is not None:
+            raise fatal
+
+    def _skip(self, reason: str, ticks: int) -> None:
+        if ticks and not self._skipped[reason]:
+            _logger.warning("a scheduled run was skipped (%s); further ones are only counted", reason)
+        self._skipped[reason] += ticks
+        for _ in range(ticks):
+            self._tell(reason)
+
+    def _tell(self, reason: str) -> None:
+        try:
+            if self.on_skip is not None:
+                self.on_skip(reason)
+        except Exception:
+            _logger.exception("on_skip raised; the schedule goes on")
+
+
+def seconds_of(name: str, value: float, *, zero: bool = True) -> float:
+    """`value`, checked to be a finite number of seconds: not below 0, and above it unless `zero` may be.
+
+    Raises:
+        InvalidOption: it is not.
+    """
+    bound = "not below 0" if zero else "above 0"
+    if not _is_finite(value) or value < 0 or (value == 0 and not zero):
+        raise InvalidOption(f"{name}={value!r}: seconds, a finite number {bound}")
+    return float(value)
+
+
+def _is_finite(value: object) -> bool:
+    try:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # an int that no float can hold
+        return False

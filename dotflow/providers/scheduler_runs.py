@@ -1,0 +1,101 @@
+"""The runs of a schedule: each in a thread of its own, so that the ticking goes on meanwhile."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+from dotflow.errors import InvalidChoice, InvalidOption
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Limits", "Overlap", "Runs", "limits_of"]
+
+Overlap = Literal["skip", "queue", "parallel"]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How many runs may go on and wait at a time, and the reason that is counted for a tick beyond them."""
+
+    running: int
+    waiting: int
+    reason: str
+
+
+def limits_of(overlap: str, *, max_parallel: int, max_queued: int) -> Limits:
+    """What an overlap policy allows.
+
+    Raises:
+        InvalidChoice: no such policy.
+        InvalidOption: a bound that is not a whole number above 0.
+    """
+    _check_bound("max_parallel", max_parallel)
+    _check_bound("max_queued", max_queued)
+    policies = {
+        "skip": Limits(1, 0, "overlap"),
+        "queue": Limits(1, max_queued, "queue_full"),
+        "parallel": Limits(max_parallel, 0, "parallel_full"),
+    }
+    if overlap not in get_args(Overlap):
+        raise InvalidChoice("overlap", overlap, policies)
+    return policies[overlap]
+
+
+class Runs:
+    """Calls `run` in daemon threads, within `limits`. `idle` is set while nothing runs or waits.
+
+    The threads are daemons because a run that outlives the drain must not keep the program from ending.
+    """
+
+    def __init__(self, run: Callable[[], object], limits: Limits, idle: threading.Event) -> None:
+        self._run = run
+        self._limits = limits
+        self._idle = idle
+        self._lock = threading.Lock()
+        self._running = 0
+        self._waiting = 0
+
+    def offer(self) -> bool:
+        """Run now, or when a run before has ended. False if there is room for neither."""
+        with self._lock:
+            if self._running == self._limits.running:
+                return self._enqueue()
+            self._running += 1
+            self._idle.clear()
+        threading.Thread(target=self._work, name="dotflow-scheduled-run", daemon=True).start()
+        return True
+
+    def drop_waiting(self) -> int:
+        """Forget the runs that wait; what runs is left alone. Returns how many were forgotten."""
+        with self._lock:
+            dropped, self._waiting = self._waiting, 0
+        return dropped
+
+    def _enqueue(self) -> bool:
+        if self._waiting == self._limits.waiting:
+            return False
+        self._waiting += 1
+        return True
+
+    def _work(self) -> None:
+        self._run()
+        while self._next():
+            self._run()
+
+    def _next(self) -> bool:
+        with self._lock:
+            if self._waiting:
+                self._waiting -= 1
+                return True
+            self._running -= 1
+            if not self._running:
+                self._idle.set()
+            return False
+
+
+def _check_bound(name: str, value: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InvalidOption(f"{name}={value!r}: how many runs, a whole number above 0")
