@@ -4,9 +4,10 @@ from dotflow.action import action
 from dotflow.config import Config
 from dotflow.context import Context
 from dotflow.errors import DotflowError
+from dotflow.observe import observability
 from dotflow.run import Run
 from dotflow.status import TypeStatus
 from dotflow.task import Task
 from dotflow.workflow import DotFlow
 
-__all__ = ["Config", "Context", "DotFlow", "DotflowError", "Run", "Task", "TypeStatus", "action"]
+__all__ = ["Config", "Context", "DotFlow", "DotflowError", "Run", "Task", "TypeStatus", "action", "observability"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from dotflow.errors import InvalidOption
@@ -10,6 +9,8 @@ from dotflow.step import Step
 from dotflow.task import Task
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from dotflow.run import Run
 
 __all__ = ["TaskBuilder"]

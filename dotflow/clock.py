@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import secrets
-import threading
 import time
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import threading
 
 __all__ = ["Clock", "IdSource", "RandomIds", "SystemClock"]
 

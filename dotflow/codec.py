@@ -270,8 +270,8 @@ def _write_timezone(zone: timezone) -> Any:
 def _write_zoneinfo(zone: ZoneInfo) -> Any:
     """By key, which means the same rules only for a zone that came from its key."""
     try:
-        _, (key, is_cached) = zone.__reduce__()  # type: ignore[misc]
-    except pickle.PicklingError:
+        _, (key, is_cached) = tuple(zone.__reduce__())
+    except pickle.PicklingError:  # made from a file
         is_cached = False
     if not is_cached:
         raise _Refused(

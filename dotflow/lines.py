@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from dotflow.names import logs
 from dotflow.status import TypeStatus
+from dotflow.task import SpanContext
 
 if TYPE_CHECKING:
     from dotflow.run import Run
@@ -30,8 +31,8 @@ def fields_of(task: Task | None = None, run: Run | None = None) -> Fields:
 
 
 def ids_of(task: Task) -> dict[str, str | int]:
-    """The fields that the lines of a step itself carry: who wrote them, and in which trace."""
-    span = task.span
+    """The fields that the lines of a step itself carry: who wrote them, and in which trace and innermost span."""
+    span = SpanContext.of(task.carrier)
     ids: dict[str, str | int] = {
         logs.WORKFLOW: task.workflow_name,
         logs.WORKFLOW_ID: task.workflow_id,

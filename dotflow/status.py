@@ -10,8 +10,11 @@ __all__ = ["TypeResult", "TypeStatus"]
 class _Word(str, Enum):
     """A string with a name; prints as its text in every Python version."""
 
-    __str__ = str.__str__
-    __format__ = str.__format__
+    def __str__(self) -> str:
+        return str(self.value)
+
+    def __format__(self, spec: str) -> str:
+        return format(str(self.value), spec)
 
 
 class TypeStatus(_Word):

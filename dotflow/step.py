@@ -47,6 +47,11 @@ class Step:
     methods: tuple[tuple[str, Call], ...] = ()
     is_class: bool = False
 
+    @property
+    def is_async(self) -> bool:
+        """True if any part of it is a coroutine."""
+        return self.call.is_async or any(call.is_async for _, call in self.methods)
+
     @classmethod
     def of(cls, step: object) -> Step:
         """Look at a step, or at the dotted path of one.

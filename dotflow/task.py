@@ -6,7 +6,6 @@ import copy
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dotflow.context import Context, from_ns
-from dotflow.outcome import TaskError
 from dotflow.status import TypeResult, TypeStatus
 from dotflow.step import Step
 
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
-    from dotflow.outcome import Outcome
+    from dotflow.outcome import Outcome, TaskError
 
 __all__ = ["SpanContext", "Task"]
 
@@ -29,6 +28,17 @@ class SpanContext(NamedTuple):
     span_id: str
     sampled: bool
 
+    @classmethod
+    def of(cls, carrier: Mapping[str, str]) -> SpanContext | None:
+        """The ids in a `traceparent` header: version, trace id, parent id and flags, joined by dashes; None if absent.
+
+        https://www.w3.org/TR/trace-context/#traceparent-header
+        """
+        parts = carrier.get("traceparent", "").split("-")
+        if len(parts) < 4:  # noqa: PLR2004 - the four fields named above
+            return None
+        return cls(parts[1], parts[2], bool(int(parts[3], 16) & 1))
+
 
 class Task:
     """One entry of a workflow's list; in a run, its state too.
@@ -40,13 +50,14 @@ class Task:
 
     __slots__ = (
         "_current_context",
+        "_errors",
         "_initial_context",
         "_previous_context",
         "attempt",
+        "attempt_started_ns",
         "callback",
         "carrier",
         "duration",
-        "errors",
         "finished_ns",
         "group_name",
         "name",
@@ -97,8 +108,9 @@ class Task:
         self.status = _NOT_STARTED
         self.result: TypeResult | None = None
         self.attempt = 0
+        self.attempt_started_ns = 0
         self.retry_count = 0
-        self.errors: list[TaskError] = []
+        self._errors: list[TaskError] | None = None
         self.outcome: Outcome | None = None
         self.span: SpanContext | None = None
         self.carrier: Mapping[str, str] = _NO_CARRIER
@@ -124,7 +136,7 @@ class Task:
     def snapshot(self) -> Task:
         """The task as it is now, for a reader who looks at it later. Values are shared, not copied."""
         task = copy.copy(self)
-        task.errors = list(self.errors)
+        task._errors = list(self._errors) if self._errors else None
         return task
 
     @property
@@ -152,9 +164,16 @@ class Task:
         return self._current_context
 
     @property
+    def errors(self) -> list[TaskError]:
+        """One entry for each failed attempt, in order."""
+        if self._errors is None:
+            self._errors = []
+        return self._errors
+
+    @property
     def error(self) -> TaskError | None:
         """The latest failed attempt, or None."""
-        return self.errors[-1] if self.errors else None
+        return self._errors[-1] if self._errors else None
 
     @property
     def queued_at(self) -> datetime | None:

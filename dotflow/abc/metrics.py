@@ -46,17 +46,17 @@ class Metrics(Provider):
     def task_retried(self, task: Task) -> None:
         """An attempt failed and another follows; `task.error` is its error."""
 
-    def declare(self, workflow: str, tasks: Sequence[str]) -> None:  # noqa: B027 - a hook, not an obligation
+    def declare(self, workflow: str, tasks: Sequence[str]) -> None:
         """A workflow and its tasks are known: make their series at 0, before anything runs. May be repeated."""
 
-    def task_started(self, task: Task) -> None:  # noqa: B027
+    def task_started(self, task: Task) -> None:
         """A task leaves the queue for its first attempt."""
 
-    def task_restored(self, task: Task) -> None:  # noqa: B027
+    def task_restored(self, task: Task) -> None:
         """A task's result was taken from the storage; it did not start and does not end."""
 
-    def provider_failed(self, provider: str, method: str) -> None:  # noqa: B027
+    def provider_failed(self, provider: str, method: str) -> None:
         """A provider raised; the engine contained it."""
 
-    def telemetry_dropped(self, signal: str, count: int) -> None:  # noqa: B027
+    def telemetry_dropped(self, signal: str, count: int) -> None:
         """`count` items of a signal (`notify`, `server`, `spans`) were lost before they were sent."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dotflow.abc.provider import Provider
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["Scheduler"]
 

@@ -41,13 +41,13 @@ class Tracer(Provider):
     def end_task(self, task: Task) -> None:
         """A task has ended (`task.finished_ns`, `task.status`, `task.result`)."""
 
-    def start_attempt(self, task: Task) -> None:  # noqa: B027 - a hook, not an obligation
+    def start_attempt(self, task: Task) -> None:
         """Attempt `task.attempt` is about to run."""
 
-    def end_attempt(self, task: Task) -> None:  # noqa: B027
+    def end_attempt(self, task: Task) -> None:
         """Attempt `task.attempt` has ended: `task.outcome` has its times, place and error."""
 
-    def restore_task(self, task: Task) -> None:  # noqa: B027
+    def restore_task(self, task: Task) -> None:
         """A task's result was taken from the storage; neither `start_task` nor `end_task` is called for it."""
 
     def workflow_carrier(self, run: Run) -> dict[str, str]:

@@ -59,7 +59,9 @@ class Containment:
         if self._is_first(signal, "dropped"):
             _logger.warning("%d item(s) for %s dropped: %s; more of the same is only counted", count, signal, why)
 
-    def _count(self, counts: dict[object, int] | dict[tuple[str, str], int] | dict[str, int], key: object, n: int) -> None:
+    def _count(
+        self, counts: dict[object, int] | dict[tuple[str, str], int] | dict[str, int], key: object, n: int
+    ) -> None:
         with self._lock:
             counts[key] = counts.get(key, 0) + n  # type: ignore[index,call-overload]
 
@@ -72,5 +74,5 @@ class Containment:
     def _tell_metrics(self, tell: Callable[[], None]) -> None:
         try:
             tell()
-        except Exception:  # noqa: BLE001 - the metrics provider itself is broken; the log line below still comes
+        except Exception:
             _logger.debug("metrics could not count a contained error", exc_info=True)

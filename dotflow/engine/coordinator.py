@@ -43,14 +43,13 @@ class Lane:
 
 
 class _Flight:
-    """A task on its way: the lane it came from, and the times that its next outcome is measured against."""
+    """A task on its way, and the lane it came from."""
 
-    __slots__ = ("lane", "sent_ns", "started_monotonic_ns", "task")
+    __slots__ = ("lane", "started_monotonic_ns", "task")
 
     def __init__(self, task: Task, lane: Lane) -> None:
         self.task = task
         self.lane = lane
-        self.sent_ns = 0
         self.started_monotonic_ns = 0
 
     def __lt__(self, other: object) -> bool:
@@ -183,7 +182,9 @@ class Coordinator:
     def _close(self, started_monotonic_ns: int) -> None:
         run, dispatch = self._run, self._dispatch
         not_run = any(task.status is TypeStatus.NOT_STARTED for task in run.tasks)
-        cancelled = run.result is TypeResult.CANCELLATION or (self._run.cancelled.is_set() and (self._failed or not_run))
+        cancelled = run.result is TypeResult.CANCELLATION or (
+            self._run.cancelled.is_set() and (self._failed or not_run)
+        )
         failed = bool(cancelled or self._failed or run.result)
         run.status = TypeStatus.FAILED if failed else TypeStatus.COMPLETED
         run.result = TypeResult.CANCELLATION if cancelled else (TypeResult.FAILURE if failed else TypeResult.SUCCESS)
@@ -206,6 +207,7 @@ class Coordinator:
 
     def _launch(self, flight: _Flight) -> None:
         task = flight.task
+        task.attempt += 1
         if task.started_ns is None:
             task.started_ns = self._now()
             task.status = TypeStatus.IN_PROGRESS
@@ -217,9 +219,8 @@ class Coordinator:
 
     def _begin_attempt(self, flight: _Flight) -> Attempt:
         task = flight.task
-        task.attempt += 1
         task.status = TypeStatus.IN_PROGRESS
-        flight.sent_ns = self._now()
+        task.attempt_started_ns = self._now()
         if self._dispatch.attempt_started:
             self._dispatch.emit(self._dispatch.attempt_started, task)
         return Attempt(
@@ -242,7 +243,7 @@ class Coordinator:
     def _settle(self, flight: _Flight, outcome: Outcome) -> None:
         """An attempt has come back: store its value or note its error, then retry or end the task."""
         task = flight.task
-        self._place_in_time(flight, outcome)
+        self._place_in_time(task, outcome)
         for provider, method, error in outcome.provider_errors:
             self._containment.caught(self._run, provider, method, error)
         may_retry = outcome.error is not None and outcome.result is not TypeResult.CANCELLATION
@@ -302,7 +303,7 @@ class Coordinator:
         else:
             dispatch.emit(dispatch.task_completed, task)
         if task.callback is not None:
-            self._call_back(task)
+            self._call_back(task, task.callback)
         lane.previous = task.current_context
         if failed and not self._keep_going:
             self._start_no_more_of(task.group_name)
@@ -313,9 +314,8 @@ class Coordinator:
         """Take back what is ready but has not started; the lanes of the group advance only from a task that ended well."""
         self._ready = deque(f for f in self._ready if f.task.attempt or f.task.group_name != group_name)
 
-    def _call_back(self, task: Task) -> None:
-        callback, interrupts = task.callback, self._interrupts
-        assert callback is not None
+    def _call_back(self, task: Task, callback: Callable[..., object]) -> None:
+        interrupts = self._interrupts
         interrupts.open = True
         try:
             self._containment.call(self._run, "callback", task.task_id, lambda: callback(task=task))
@@ -332,6 +332,7 @@ class Coordinator:
         self._retries.clear()
         self._ready.clear()
         for flight in waiting:
+            flight.task.attempt += 1
             self._begin_attempt(flight)
             self._settle_as_cancelled(flight, AttemptCancelled("the run was cancelled before this attempt began"))
 
@@ -348,8 +349,8 @@ class Coordinator:
 
     def _settle_as_cancelled(self, flight: _Flight, cause: BaseException) -> None:
         outcome = blank_outcome(self._clock)
-        outcome.duration_ns = max(0, outcome.started_ns - flight.sent_ns)
-        outcome.started_ns = flight.sent_ns
+        outcome.duration_ns = max(0, outcome.started_ns - flight.task.attempt_started_ns)
+        outcome.started_ns = flight.task.attempt_started_ns
         outcome.error = ErrorInfo.of(cause)
         outcome.result = TypeResult.CANCELLATION
         self._settle(flight, outcome)
@@ -360,14 +361,13 @@ class Coordinator:
         """Wall-clock time in ns that never goes back within the run, so that what came later also looks later."""
         run = self._run
         now = self._clock.time_ns()
-        if now > run.now_ns:
-            run.now_ns = now
+        run.now_ns = max(run.now_ns, now)
         return run.now_ns
 
-    def _place_in_time(self, flight: _Flight, outcome: Outcome) -> None:
+    def _place_in_time(self, task: Task, outcome: Outcome) -> None:
         """Put an attempt between its sending and now, also if the clock of its host or ours is wrong."""
         latest_start = self._now() - outcome.duration_ns
-        outcome.started_ns = max(flight.sent_ns, min(outcome.started_ns, latest_start))
+        outcome.started_ns = max(task.attempt_started_ns, min(outcome.started_ns, latest_start))
         self._run.now_ns = max(self._run.now_ns, outcome.started_ns + outcome.duration_ns)
 
 

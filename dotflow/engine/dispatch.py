@@ -62,7 +62,7 @@ def _task(_: Dispatch, method: Callable[..., Any]) -> Callable[[Task], object]:
 def _span_of_task(_: Dispatch, carrier: Callable[..., Any]) -> Callable[[Task], object]:
     def note(task: Task) -> None:
         task.carrier = carrier(task)
-        task.span = _parse(task.carrier)
+        task.span = SpanContext.of(task.carrier)
 
     return note
 
@@ -76,7 +76,7 @@ def _span_of_attempt(_: Dispatch, carrier: Callable[..., Any]) -> Callable[[Task
 
 def _span_of_run(_: Dispatch, carrier: Callable[..., Any]) -> Callable[[Run], object]:
     def note(run: Run) -> None:
-        run.span = _parse(carrier(run))
+        run.span = SpanContext.of(carrier(run))
 
     return note
 
@@ -328,12 +328,3 @@ def _wants_run(method: Callable[..., Any]) -> Callable[[Run], dict[str, Run]]:
     if "run" in inspect.signature(method).parameters:
         return lambda run: {"run": run}
     return lambda _: {}
-
-
-def _parse(carrier: Mapping[str, str]) -> SpanContext | None:
-    """The ids in a `traceparent` header: version, trace id, parent id and flags, joined by dashes."""
-    parts = carrier.get("traceparent", "").split("-")
-    if len(parts) < 4:  # noqa: PLR2004 - the four fields named above
-        return None
-    return SpanContext(parts[1], parts[2], bool(int(parts[3], 16) & 1))
-

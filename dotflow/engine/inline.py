@@ -123,8 +123,7 @@ class _Helper:
 
 
 def _is_under_a_loop(attempt: Attempt) -> bool:
-    step = attempt.step
-    if not (step.call.is_async or any(call.is_async for _, call in step.methods)):
+    if not attempt.step.is_async:
         return False
     from dotflow.engine.loop import is_running_here
 

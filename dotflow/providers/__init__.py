@@ -25,9 +25,6 @@ _DOOR: dict[str, tuple[str, str | None]] = {
 }
 
 if TYPE_CHECKING:
-    from dotflow_otel import TracerOpenTelemetry as TracerOpenTelemetry
-    from dotflow_prometheus import MetricsPrometheus as MetricsPrometheus
-
     from dotflow.providers.defaults import LogDefault as LogDefault
     from dotflow.providers.defaults import MetricsDefault as MetricsDefault
     from dotflow.providers.defaults import NotifyDefault as NotifyDefault
@@ -39,6 +36,8 @@ if TYPE_CHECKING:
     from dotflow.providers.scheduler import SchedulerCron as SchedulerCron
     from dotflow.providers.scheduler import SchedulerInterval as SchedulerInterval
     from dotflow.providers.storage_file import StorageFile as StorageFile
+    from dotflow_otel import TracerOpenTelemetry as TracerOpenTelemetry
+    from dotflow_prometheus import MetricsPrometheus as MetricsPrometheus
 else:
 
     def __getattr__(name: str) -> object:

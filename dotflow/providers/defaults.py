@@ -63,10 +63,11 @@ class LogDefault(Log):
 
     def info(self, **kwargs: Any) -> None:
         """Write at INFO."""
-        self._write(logging.INFO, **kwargs)
+        if self._logger.isEnabledFor(logging.INFO):
+            self._write(logging.INFO, **kwargs)
 
     def error(self, **kwargs: Any) -> None:
-        """Write at ERROR."""
+        """Write at ERROR, with the traceback of a task that failed."""
         self._write(logging.ERROR, **kwargs)
 
     def warning(self, **kwargs: Any) -> None:
@@ -81,6 +82,8 @@ class LogDefault(Log):
         if self._logger.isEnabledFor(level):
             fields = fields_of(**kwargs)
             text = " ".join(f"{name}={value}" for name, value in fields.items() if name in _SHOWN)
+            if level >= logging.ERROR and logs.TRACEBACK in fields:
+                text = f"{text}\n{str(fields[logs.TRACEBACK]).rstrip()}"
             self._logger.log(level, "%s %s", event, text, extra={"dotflow": fields})
 
 

@@ -1,0 +1,282 @@
+"""LogStructlog: one JSON object a line, or a coloured line on a terminal."""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import structlog
+
+from dotflow.abc import Log
+from dotflow.errors import InvalidChoice
+from dotflow.lines import fields_of
+from dotflow.names import logs
+from dotflow.providers.log_render import ConsoleLine, JsonLine
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from contextlib import AbstractContextManager
+
+__all__ = ["LogStructlog", "RunIds"]
+
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+_FORMATS = ("auto", "json", "console")
+_STREAMS = ("stderr", "stdout")
+_NO_IDS: Mapping[str, str | int] = {}
+_current: contextvars.ContextVar[Mapping[str, str | int]] = contextvars.ContextVar("dotflow_log_ids", default=_NO_IDS)
+
+
+class _Logger(Protocol):
+    """What a structlog logger of the user's must be able to do."""
+
+    def debug(self, event: str, **fields: Any) -> Any: ...
+    def info(self, event: str, **fields: Any) -> Any: ...
+    def warning(self, event: str, **fields: Any) -> Any: ...
+    def error(self, event: str, **fields: Any) -> Any: ...
+
+
+class LogStructlog(Log):
+    """Writes through a structlog logger of its own; `structlog.configure` stays the application's.
+
+    The lines that a step writes itself get the ids of `dotflow.names.logs` as well: those of structlog by its
+    context variables (`structlog.contextvars.merge_contextvars`, part of its default set-up), those of the stdlib's
+    `logging` by `capture`. Threads that a step starts do not inherit them before Python 3.14.
+
+    Args:
+        level: the lowest level that is written.
+        format: `json`, `console`, or `auto`: console on a terminal, JSON elsewhere.
+        output: `stderr`, `stdout`, or the path of a file that is appended to.
+        logger: a structlog logger of the application's own, used as it is; `level`, `format` and `output` are its own.
+        capture: whether lines of stdlib `logging` are written here too. None: only if the application has not
+            configured `logging` (its root logger has no handlers); where it has, its handlers see the ids as
+            attributes of the record, for instance `%(run_id)s`. True: always, and `structlog.configure` is called so
+            that the lines of unconfigured structlog loggers are written here. False: never.
+
+    Raises:
+        InvalidChoice: a level or a format that is not known.
+        OSError: the file cannot be opened.
+    """
+
+    def __init__(
+        self,
+        level: str = "INFO",
+        format: Literal["auto", "json", "console"] = "auto",  # noqa: A002 - the contract's name
+        output: str | Path = "stderr",
+        logger: _Logger | None = None,
+        *,
+        capture: bool | None = None,
+    ) -> None:
+        self._level: int = logging.getLevelName(_choice("level", str(level).upper(), _LEVELS))
+        self._format = _choice("format", format, _FORMATS)
+        self._sink = _Sink(output)
+        self._capture = capture if logger is None or capture is not None else False
+        self._tap: _Tap | None = None
+        self._configured = False
+        self._marks: list[tuple[logging.Handler, RunIds]] = []
+        self._log: _Logger = logger if logger is not None else self._own_logger()
+
+    def info(self, **kwargs: Any) -> None:
+        """Write at INFO."""
+        if kwargs.get("event") == logs.WORKFLOW_STARTED:
+            self._look_at_logging()
+        if self._level <= logging.INFO:
+            self._log.info(kwargs.pop("event", ""), **fields_of(**kwargs))
+
+    def error(self, **kwargs: Any) -> None:
+        """Write at ERROR."""
+        if self._level <= logging.ERROR:
+            self._log.error(kwargs.pop("event", ""), **fields_of(**kwargs))
+
+    def warning(self, **kwargs: Any) -> None:
+        """Write at WARNING."""
+        if self._level <= logging.WARNING:
+            self._log.warning(kwargs.pop("event", ""), **fields_of(**kwargs))
+
+    def debug(self, **kwargs: Any) -> None:
+        """Write at DEBUG."""
+        if self._level <= logging.DEBUG:
+            self._log.debug(kwargs.pop("event", ""), **fields_of(**kwargs))
+
+    def attach(self, ids: Mapping[str, str | int]) -> AbstractContextManager[None]:
+        """Put the ids on the lines that the step writes."""
+        return _Attached(ids)
+
+    def close(self, timeout: float) -> None:
+        """Leave `logging` as it was found, and close the file."""
+        del timeout
+        self._leave_logging()
+        self._sink.close()
+
+    # --- the lines of others
+
+    def _look_at_logging(self) -> None:
+        """At the start of a run, when the application has had its chance to configure `logging`."""
+        root = logging.getLogger()
+        if self._capture is False or self._tap in root.handlers:
+            return
+        if self._capture or not root.handlers:
+            self._open_tap(root)
+        else:
+            self._mark_handlers(root)
+
+    def _open_tap(self, root: logging.Logger) -> None:
+        self._tap = _Tap(self._level, self._own_logger(ids=False))
+        self._tap.previous_level = root.level
+        root.addHandler(self._tap)
+        if root.getEffectiveLevel() > self._level:
+            root.setLevel(self._level)
+        if self._capture and not structlog.is_configured():
+            structlog.configure(
+                processors=self._processors(),
+                logger_factory=lambda *_: self._sink.logger(),
+                wrapper_class=self._wrapper(),
+            )
+            self._configured = True
+
+    def _mark_handlers(self, root: logging.Logger) -> None:
+        marked = [handler for handler, _ in self._marks]
+        for handler in root.handlers:
+            if handler not in marked:
+                ids = RunIds()
+                handler.addFilter(ids)
+                self._marks.append((handler, ids))
+
+    def _leave_logging(self) -> None:
+        root = logging.getLogger()
+        if self._tap is not None and self._tap in root.handlers:
+            root.removeHandler(self._tap)
+            root.setLevel(self._tap.previous_level)
+        for handler, ids in self._marks:
+            handler.removeFilter(ids)
+        if self._configured:
+            structlog.reset_defaults()
+        self._tap, self._configured = None, False
+        self._marks.clear()
+
+    # --- structlog
+
+    def _own_logger(self, *, ids: bool = True) -> Any:
+        processors = self._processors() if ids else self._processors()[1:]
+        return structlog.wrap_logger(self._sink.logger(), processors=processors, wrapper_class=self._wrapper()).bind()
+
+    def _wrapper(self) -> Any:
+        return structlog.make_filtering_bound_logger(self._level)
+
+    def _processors(self) -> list[Any]:
+        console = self._format == "console" or (self._format == "auto" and self._sink.is_terminal)
+        return [
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True, key=logs.TIMESTAMP),
+            structlog.processors.StackInfoRenderer(),
+            structlog.processors.format_exc_info,
+            ConsoleLine(colors=self._sink.is_terminal) if console else JsonLine(),
+        ]
+
+
+class RunIds(logging.Filter):
+    """A filter that lets everything through, and puts the ids of the step that writes on the record.
+
+    LogStructlog adds it to the handlers of the root logger; add it to others by hand. Outside of a step the ids are
+    empty texts, so that a format like `%(run_id)s` always works. An attribute that is there already is left alone.
+    """
+
+    _NAMES = (
+        *(logs.WORKFLOW, logs.WORKFLOW_ID, logs.RUN_ID, logs.TASK, logs.TASK_ID),
+        *(logs.ATTEMPT, logs.TRACE_ID, logs.SPAN_ID),
+    )
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Add the ids; always True."""
+        ids = _current.get()
+        for name in self._NAMES:
+            if name not in record.__dict__:
+                record.__dict__[name] = ids.get(name, "")
+        return True
+
+
+class _Attached:
+    """The ids, from here to the end of the attempt's own `contextvars` context: nothing has to be taken back."""
+
+    __slots__ = ("_ids",)
+
+    def __init__(self, ids: Mapping[str, str | int]) -> None:
+        self._ids = ids
+
+    def __enter__(self) -> None:
+        _current.set(self._ids)
+        structlog.contextvars.bind_contextvars(**self._ids)
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+
+class _Tap(logging.Handler):
+    """Writes the records of stdlib `logging` as lines of ours, with the ids of the step that wrote them."""
+
+    _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "dotflow"}
+
+    def __init__(self, level: int, log: Any) -> None:
+        super().__init__(level)
+        self._log = log
+        self.previous_level = logging.WARNING
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the message, the logger's name, the ids, what was passed as `extra`, and the traceback if there is one."""
+        try:
+            extra = {name: value for name, value in vars(record).items() if name not in self._STANDARD}
+            fields = {logs.LOGGER_NAME: record.name, **_current.get(), **extra, "exc_info": record.exc_info or None}
+            fields.pop(logs.EVENT, None)
+            fields.pop("level", None)
+            self._log.log(record.levelno, record.getMessage(), **fields)
+        except Exception:  # noqa: BLE001 - what every handler does: `logging` decides whether to show it
+            self.handleError(record)
+
+
+class _Sink:
+    """Where lines go. A standard stream is looked up at every line, because programs and tests replace it."""
+
+    def __init__(self, output: str | Path) -> None:
+        self._file = None if output in _STREAMS else _open(Path(output))
+        self._stream = str(output)
+
+    @property
+    def is_terminal(self) -> bool:
+        stream = getattr(sys, self._stream, None) if self._file is None else None
+        return bool(stream is not None and stream.isatty())
+
+    def logger(self) -> Any:
+        return structlog.BytesLogger(self._file) if self._file is not None else _StreamLogger(self._stream)
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+class _StreamLogger:
+    """Writes each line, as text, to what `sys.stderr` or `sys.stdout` is at that moment."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def msg(self, line: bytes) -> None:
+        stream = getattr(sys, self._name)
+        if stream is not None:  # a program without a console has none
+            stream.write(line.decode("utf-8", "backslashreplace") + "\n")
+            stream.flush()
+
+    debug = info = warning = error = critical = exception = log = msg
+
+
+def _open(path: Path) -> Any:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("ab")
+
+
+def _choice(name: str, given: str, allowed: tuple[str, ...]) -> str:
+    if given not in allowed:
+        raise InvalidChoice(name, given, allowed)
+    return given

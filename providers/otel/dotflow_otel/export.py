@@ -1,0 +1,158 @@
+"""Where spans go: which tracer provider is used, what exports, and a bounded end."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import weakref
+from typing import TYPE_CHECKING, Protocol, cast
+
+from opentelemetry import trace
+from opentelemetry.sdk.environment_variables import (
+    OTEL_EXPORTER_OTLP_ENDPOINT,
+    OTEL_EXPORTER_OTLP_TRACES_ENDPOINT,
+)
+from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+from dotflow.errors import InvalidOption
+from dotflow_otel.ids import RunIdGenerator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from opentelemetry.sdk.trace.export import SpanExporter
+
+__all__ = ["Pipeline", "foreign_pipeline", "private_pipeline"]
+
+_TRACES_EXPORTER = "OTEL_TRACES_EXPORTER"  # the SDK leaves this one to `opentelemetry-instrument`
+_TRACES_PATH = "/v1/traces"
+
+
+class _Flushable(Protocol):
+    def force_flush(self, timeout_millis: int) -> bool: ...
+
+
+class Pipeline:
+    """A tracer provider, whether it is ours to shut down, and the id generator if run ids can be trace ids in it."""
+
+    def __init__(
+        self, provider: trace.TracerProvider, *, ids: RunIdGenerator | None = None, owned: TracerProvider | None = None
+    ) -> None:
+        self.provider = provider
+        self.ids = ids
+        self._owned = owned
+        self._closed = False
+
+    def flush(self, seconds: float) -> None:
+        """Export what is buffered.
+
+        Raises:
+            TimeoutError: it takes longer than `seconds`; it goes on in a daemon thread, which delays nobody.
+        """
+        if hasattr(self.provider, "force_flush"):
+            provider = cast("_Flushable", self.provider)
+            _within(seconds, "dotflow-otel-flush", lambda: provider.force_flush(round(seconds * 1000)))
+
+    def close(self, seconds: float) -> None:
+        """Shut down what was created here, within `seconds`; a provider of the application's is left alone.
+
+        Raises:
+            TimeoutError: it takes longer than that.
+        """
+        if self._owned is not None and not self._closed:
+            self._closed = True
+            _within(seconds, "dotflow-otel-shutdown", self._owned.shutdown)
+
+
+def foreign_pipeline(given: trace.TracerProvider | None) -> Pipeline | None:
+    """The provider that was passed, else the global one if the application has set one, else None."""
+    provider = given or trace.get_tracer_provider()
+    if isinstance(provider, trace.ProxyTracerProvider):
+        return None
+    ids = getattr(provider, "id_generator", None)
+    return Pipeline(provider, ids=ids if isinstance(ids, RunIdGenerator) else None)
+
+
+def private_pipeline(
+    *, service_name: str | None, endpoint: str | None, file: str | Path | None, seconds: float
+) -> Pipeline:
+    """A provider of our own: sampler, limits and batching by the `OTEL_*` variables, exporters as asked for.
+
+    It is shut down at the end of the program, within `seconds`; the SDK's own exit handler would wait far longer for
+    a collector that does not answer.
+    """
+    resource = Resource.create({SERVICE_NAME: service_name} if service_name else _default_name())
+    ids = RunIdGenerator()
+    provider = TracerProvider(resource=resource, id_generator=ids, shutdown_on_exit=False)
+    for exporter in _exporters(endpoint, file, seconds):
+        provider.add_span_processor(BatchSpanProcessor(exporter))
+    pipeline = Pipeline(provider, ids=ids, owned=provider)
+    atexit.register(_close_at_exit, weakref.ref(pipeline), seconds)
+    return pipeline
+
+
+def traces_url(endpoint: str) -> str:
+    """The URL that takes traces, from a base URL (https://opentelemetry.io/docs/specs/otel/protocol/exporter/).
+
+    Raises:
+        InvalidOption: the endpoint is no http(s) URL.
+    """
+    if not endpoint.startswith(("http://", "https://")):
+        raise InvalidOption(f"endpoint={endpoint!r}: a base URL such as http://localhost:4318 (OTLP over HTTP)")
+    base = endpoint.rstrip("/")
+    return base if base.endswith(_TRACES_PATH) else base + _TRACES_PATH
+
+
+def _exporters(endpoint: str | None, file: str | Path | None, seconds: float) -> Iterator[SpanExporter]:
+    if file is not None:
+        from dotflow_otel.file import OtlpJsonFileExporter
+
+        yield OtlpJsonFileExporter(file)
+    if endpoint is not None or (file is None and _endpoint_in_environment()):
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+        yield OTLPSpanExporter(endpoint=traces_url(endpoint) if endpoint else None, timeout=seconds)
+
+
+def _endpoint_in_environment() -> bool:
+    if os.environ.get(_TRACES_EXPORTER, "").strip().lower() == "none":
+        return False
+    return bool(os.environ.get(OTEL_EXPORTER_OTLP_TRACES_ENDPOINT) or os.environ.get(OTEL_EXPORTER_OTLP_ENDPOINT))
+
+
+def _default_name() -> dict[str, str]:
+    """A name in place of the SDK's `unknown_service`, unless the environment has one."""
+    found = Resource.create().attributes.get(SERVICE_NAME, "")
+    return {SERVICE_NAME: "dotflow"} if str(found).startswith("unknown_service") else {}
+
+
+def _within(seconds: float, name: str, call: Callable[[], object]) -> None:
+    failures: list[Exception] = []
+
+    def work() -> None:
+        try:
+            call()
+        except Exception as error:  # noqa: BLE001 - raised again below, in the caller's thread
+            failures.append(error)
+
+    thread = threading.Thread(target=work, name=name, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        raise TimeoutError(f"spans could not be exported within {seconds:g} s")
+    if failures:
+        raise failures[0]
+
+
+def _close_at_exit(pipeline: weakref.ref[Pipeline], seconds: float) -> None:
+    alive = pipeline()
+    if alive is not None:
+        try:
+            alive.close(seconds)
+        except (TimeoutError, RuntimeError):
+            # Told at the end of the run already; and from Python 3.12 on no thread can start this late.
+            return

@@ -1,0 +1,67 @@
+"""Spans as OTLP JSON, one export request a line.
+
+The format of OpenTelemetry's file exporter, which the Jaeger UI and the Collector's `otlpjsonfile` receiver read:
+https://opentelemetry.io/docs/specs/otel/protocol/file-exporter/
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from google.protobuf.json_format import MessageToDict
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from opentelemetry.sdk.trace import ReadableSpan
+
+__all__ = ["OtlpJsonFileExporter"]
+
+# Protobuf's own JSON writes bytes as base64; OTLP's JSON wants the ids of traces and spans in hex:
+# https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding
+_HEX_FIELDS = frozenset({"traceId", "spanId", "parentSpanId"})
+
+
+class OtlpJsonFileExporter(SpanExporter):
+    """Appends each batch of spans to a file, as one line.
+
+    Raises:
+        OSError: the file cannot be opened.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = path.open("a", encoding="utf-8")
+        self._lock = threading.Lock()
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Write the batch, whole, and hand it to the operating system."""
+        request = MessageToDict(encode_spans(spans), use_integers_for_enums=True)
+        line = json.dumps(_with_hex_ids(request), separators=(",", ":"))
+        with self._lock:
+            if self._file.closed:
+                return SpanExportResult.FAILURE
+            self._file.write(line + "\n")
+            self._file.flush()
+        return SpanExportResult.SUCCESS
+
+    def shutdown(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._file.close()
+
+
+def _with_hex_ids(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {
+            key: base64.b64decode(value).hex() if key in _HEX_FIELDS else _with_hex_ids(value)
+            for key, value in node.items()
+        }
+    return [_with_hex_ids(item) for item in node] if isinstance(node, list) else node

@@ -1,0 +1,349 @@
+"""TracerOpenTelemetry: runs, tasks and attempts as spans."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.baggage.propagation import W3CBaggagePropagator
+from opentelemetry.trace import Span, Status, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from dotflow.abc import Tracer
+from dotflow.errors import InvalidOption
+from dotflow.names import spans as names
+from dotflow.status import TypeResult, TypeStatus
+from dotflow_otel.export import Pipeline, foreign_pipeline, private_pipeline, traces_url
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from opentelemetry.context import Context
+
+    from dotflow.outcome import Outcome, TaskError
+    from dotflow.run import Run
+    from dotflow.task import Task
+
+__all__ = ["TracerOpenTelemetry"]
+
+_TRACE_CONTEXT = TraceContextTextMapPropagator()
+_BAGGAGE = W3CBaggagePropagator()
+_TRACEPARENT = "traceparent"
+_HEADERS = (_TRACEPARENT, "tracestate", "baggage")
+
+
+class TracerOpenTelemetry(Tracer):
+    """Makes `workflow {name}` > `task {name}` > `attempt` (only where `retry` > 1), with the times of the events.
+
+    Which tracer provider is used: `tracer_provider`; else, if neither `endpoint` nor `file` is given, the global one if
+    the application has set one; else a private one, which honours the `OTEL_*` variables. Only the private one is shut
+    down. A run's root span has the run id as its trace id, except with a provider of the application's.
+
+    Args:
+        service_name: `service.name` of the private provider; default: `OTEL_SERVICE_NAME`, else `dotflow`.
+        tracer_provider: an SDK provider of the application's own.
+        endpoint: base URL for OTLP over HTTP; default: `OTEL_EXPORTER_OTLP_ENDPOINT`. With none, nothing is sent.
+        file: append OTLP JSON lines to this file; nothing goes over the network unless `endpoint` is given too.
+        shutdown_timeout: seconds that a flush, and the end of the program, wait at most for spans to be sent.
+        set_global: make the private provider the global one, so that the spans that steps and instrumented libraries
+            open are exported with ours. Never done unasked, and never in place of one that is set.
+
+    Raises:
+        InvalidOption: an endpoint that is no URL, or a provider together with `endpoint`, `file` or `set_global`.
+        OSError: the file cannot be opened.
+    """
+
+    def __init__(
+        self,
+        service_name: str | None = None,
+        tracer_provider: trace.TracerProvider | None = None,
+        endpoint: str | None = None,
+        file: str | Path | None = None,
+        shutdown_timeout: float = 2.0,
+        *,
+        set_global: bool = False,
+    ) -> None:
+        if tracer_provider is not None and (endpoint or file or set_global):
+            raise InvalidOption("tracer_provider=... exports by itself: leave out endpoint, file and set_global")
+        if endpoint is not None:
+            traces_url(endpoint)
+        self._service_name = service_name
+        self._given = tracer_provider
+        self._endpoint = endpoint
+        self._file = file
+        self._seconds = shutdown_timeout
+        self._lock = threading.Lock()
+        self._pipeline: Pipeline | None = None
+        self._tracer: trace.Tracer = trace.NoOpTracer()
+        self._runs: dict[str, _Open] = {}
+        self._tasks: dict[tuple[str, str], _Open] = {}
+        self._attempts: dict[tuple[str, str], _Open] = {}
+        self._by_span_id: dict[str, Context] = {}
+        if file is not None or set_global:
+            self._begin(set_global=set_global)
+
+    @property
+    def provider(self) -> trace.TracerProvider:
+        """The tracer provider in use; asking for it settles which one that is."""
+        return self._begin().provider
+
+    # --- spans
+
+    def start_workflow(self, workflow_id: str, run: Run | None = None, **kwargs: Any) -> None:
+        """Open the span of a run: a child of the caller's span, else of `TRACEPARENT`, else a root."""
+        run_id, name = str(kwargs.get("run_id", "")), str(kwargs.get("name", workflow_id))
+        pipeline, parent = self._begin(), _callers_context()
+        if pipeline.ids is not None:
+            pipeline.ids.use_next(None if _has_span(parent) else _as_trace_id(run_id))
+        span = self._tracer.start_span(
+            names.WORKFLOW_SPAN.format(name=name),
+            context=parent,
+            attributes={
+                names.WORKFLOW_NAME: name,
+                names.WORKFLOW_ID: workflow_id,
+                names.RUN_ID: run_id,
+                names.RUN_MODE: str(kwargs.get("mode", "")),
+                names.RUN_TRIGGER: str(kwargs.get("trigger", "")),
+            },
+            start_time=run.started_ns if run else None,
+        )
+        self._runs[run_id] = _Open(span, parent)
+
+    def end_workflow(self, workflow_id: str, run: Run | None = None, **kwargs: Any) -> None:
+        """Close the span of a run."""
+        del workflow_id
+        opened = self._runs.pop(str(kwargs.get("run_id", "")), None)
+        if opened is None:
+            return
+        failed = bool(kwargs.get("failed"))
+        result = run.result if run and run.result else (TypeResult.FAILURE if failed else TypeResult.SUCCESS)
+        opened.span.set_attribute(names.RESULT, result.value)
+        if failed:
+            self._mark_failed_run(opened.span, run, result)
+        opened.span.end(end_time=run.finished_ns if run else None)
+
+    def start_task(self, task: Task) -> None:
+        """Open the span of a task."""
+        run = self._runs.get(task.run_id)
+        self._open(self._tasks, task, names.TASK_SPAN.format(name=task.name), run, task.started_ns)
+
+    def end_task(self, task: Task) -> None:
+        """Close the span of a task; it is an error only if the task finally failed."""
+        opened = self._close(self._tasks, task)
+        if opened is None:
+            return
+        span = opened.span
+        if span.is_recording():
+            _describe_end(span, task, task.result or TypeResult.SUCCESS)
+            span.set_attribute(names.TASK_STATUS, task.status.value)
+            if task.status is TypeStatus.FAILED and task.error:
+                # With attempts as spans of their own, the exception stands on the attempt, once.
+                _mark_failed(span, task.error, None if _has_attempts(task) else task.outcome)
+        span.end(end_time=task.finished_ns)
+
+    def restore_task(self, task: Task) -> None:
+        """A span without duration for a task that was not run, its result `skip`."""
+        self._open(
+            self._tasks, task, names.TASK_SPAN.format(name=task.name), self._runs.get(task.run_id), task.queued_ns
+        )
+        opened = self._close(self._tasks, task)
+        if opened is not None:
+            opened.span.set_attribute(names.RESULT, TypeResult.SKIP.value)
+            opened.span.end(end_time=task.queued_ns)
+
+    def start_attempt(self, task: Task) -> None:
+        """Open the span of an attempt, if the task may have more than one."""
+        if _has_attempts(task):
+            parent = self._tasks.get((task.run_id, task.task_id))
+            self._open(self._attempts, task, names.ATTEMPT_SPAN, parent, task.attempt_started_ns)
+
+    def end_attempt(self, task: Task) -> None:
+        """Close the span of an attempt."""
+        opened, outcome = self._close(self._attempts, task), task.outcome
+        if opened is None or outcome is None:
+            return
+        span = opened.span
+        if span.is_recording():
+            _describe_end(span, task, outcome.result)
+            if outcome.error is not None and task.error:
+                _mark_failed(span, task.error, outcome)
+        span.end(end_time=outcome.started_ns + outcome.duration_ns)
+
+    # --- context
+
+    def workflow_carrier(self, run: Run) -> dict[str, str]:
+        """The W3C headers of a run's span."""
+        opened = self._runs.get(run.run_id)
+        return opened.carrier() if opened else {}
+
+    def carrier(self, task: Task) -> dict[str, str]:
+        """The W3C headers of a task's innermost open span."""
+        key = (task.run_id, task.task_id)
+        opened = self._attempts.get(key) or self._tasks.get(key)
+        return opened.carrier() if opened else {}
+
+    def attach(self, carrier: Mapping[str, str]) -> AbstractContextManager[None]:
+        """Make the span current: here the span itself, in another process a remote parent."""
+        found = self._by_span_id.get(carrier.get(_TRACEPARENT, "")[36:52])
+        return _Attached(_extract(carrier) if found is None else found)
+
+    def flush(self, timeout: float) -> None:
+        """Send what is buffered, within `shutdown_timeout`."""
+        if self._pipeline is not None:
+            self._pipeline.flush(min(timeout, self._seconds))
+
+    def close(self, timeout: float) -> None:
+        """Shut the private provider down; one of the application's is left alone."""
+        if self._pipeline is not None:
+            self._pipeline.close(min(timeout, self._seconds))
+
+    def _begin(self, *, set_global: bool = False) -> Pipeline:
+        """Settle which provider is used, at the first run: the application has had its time to set one up."""
+        with self._lock:
+            if self._pipeline is None:
+                self._pipeline = self._choose()
+                self._tracer = self._pipeline.provider.get_tracer(names.SCOPE)
+            if set_global and isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
+                trace.set_tracer_provider(self._pipeline.provider)
+            return self._pipeline
+
+    def _choose(self) -> Pipeline:
+        asked_for = self._endpoint is not None or self._file is not None
+        found = None if asked_for else foreign_pipeline(self._given)
+        return found or private_pipeline(
+            service_name=self._service_name, endpoint=self._endpoint, file=self._file, seconds=self._seconds
+        )
+
+    def _open(
+        self, kind: dict[tuple[str, str], _Open], task: Task, name: str, parent: _Open | None, start_ns: int | None
+    ) -> None:
+        context = parent.context if parent else otel_context.get_current()
+        span = self._tracer.start_span(name, context=context, attributes=_identity(task), start_time=start_ns)
+        opened = _Open(span, context)
+        kind[task.run_id, task.task_id] = opened
+        self._by_span_id[opened.span_id] = opened.context
+
+    def _close(self, kind: dict[tuple[str, str], _Open], task: Task) -> _Open | None:
+        opened = kind.pop((task.run_id, task.task_id), None)
+        if opened is not None:
+            self._by_span_id.pop(opened.span_id, None)
+        return opened
+
+    @staticmethod
+    def _mark_failed_run(span: Span, run: Run | None, result: TypeResult) -> None:
+        failed = [task for task in run.tasks if task.status is TypeStatus.FAILED] if run else []
+        first = failed[0].error if failed else None
+        span.set_attribute(names.ERROR_TYPE, first.exception if first else result.value)
+        text = ", ".join(task.task_id for task in failed[:10]) or result.value
+        span.set_status(Status(StatusCode.ERROR, f"failed: {text}"))
+
+
+class _Open:
+    """A span that is open, and the context in which it is the current one."""
+
+    __slots__ = ("context", "ids", "span", "span_id")
+
+    def __init__(self, span: Span, parent: Context) -> None:
+        self.span = span
+        self.context = trace.set_span_in_context(span, parent)
+        self.ids = span.get_span_context()
+        self.span_id = f"{self.ids.span_id:016x}"
+
+    def carrier(self) -> dict[str, str]:
+        """https://www.w3.org/TR/trace-context/#traceparent-header, written by hand: it is done for every attempt."""
+        ids = self.ids
+        if not ids.is_valid:
+            return {}
+        carrier = {_TRACEPARENT: f"00-{ids.trace_id:032x}-{self.span_id}-{ids.trace_flags:02x}"}
+        if ids.trace_state:
+            carrier["tracestate"] = ids.trace_state.to_header()
+        _BAGGAGE.inject(carrier, self.context)
+        return carrier
+
+
+class _Attached:
+    """Makes a context current, and takes it back."""
+
+    __slots__ = ("_context", "_token")
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def __enter__(self) -> None:
+        self._token = otel_context.attach(self._context)
+
+    def __exit__(self, *_: object) -> None:
+        otel_context.detach(self._token)
+
+
+def _identity(task: Task) -> dict[str, str | int]:
+    return {
+        names.WORKFLOW_NAME: task.workflow_name,
+        names.WORKFLOW_ID: task.workflow_id,
+        names.RUN_ID: task.run_id,
+        names.TASK_NAME: task.name,
+        names.TASK_ID: task.task_id,
+        names.TASK_GROUP: task.group_name,
+        names.ATTEMPT: task.attempt,
+        names.CODE_FUNCTION_NAME: task.spec.function_name,
+    }
+
+
+def _describe_end(span: Span, task: Task, result: TypeResult) -> None:
+    attributes: dict[str, str | int] = {names.RESULT: result.value, names.ATTEMPT: task.attempt}
+    if task.outcome is not None:
+        attributes[names.PROCESS_PID] = task.outcome.pid
+        attributes[names.HOST_NAME] = task.outcome.host
+    span.set_attributes(attributes)
+
+
+def _mark_failed(span: Span, error: TaskError, record: Outcome | None) -> None:
+    """Make the span an error; with an outcome, also record its exception at the time it ended."""
+    span.set_attribute(names.ERROR_TYPE, error.exception)
+    span.set_status(Status(StatusCode.ERROR, f"{error.exception}: {error.message}"))
+    if record is not None:
+        span.add_event(
+            names.EXCEPTION_EVENT,
+            {
+                names.EXCEPTION_TYPE: error.exception,
+                names.EXCEPTION_MESSAGE: error.message,
+                names.EXCEPTION_STACKTRACE: error.traceback,
+            },
+            timestamp=record.started_ns + record.duration_ns,
+        )
+
+
+def _has_attempts(task: Task) -> bool:
+    return task.spec.options.retry > 1
+
+
+def _callers_context() -> Context:
+    """The current context; if no span is current in it, with the one that the environment names.
+
+    https://opentelemetry.io/docs/specs/otel/context/env-carriers/
+    """
+    current = otel_context.get_current()
+    if _has_span(current):
+        return current
+    found = {name: os.environ[name.upper()] for name in _HEADERS if name.upper() in os.environ}
+    return _extract(found, current) if found else current
+
+
+def _extract(carrier: Mapping[str, str], base: Context | None = None) -> Context:
+    return _BAGGAGE.extract(carrier, _TRACE_CONTEXT.extract(carrier, base))
+
+
+def _has_span(context: Context) -> bool:
+    return trace.get_current_span(context).get_span_context().is_valid
+
+
+def _as_trace_id(run_id: str) -> int | None:
+    try:
+        return int(run_id, 16)
+    except ValueError:
+        return None
