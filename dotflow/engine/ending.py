@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from dotflow.engine.dispatch import overridden
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dotflow.abc.provider import Provider
     from dotflow.config import Config
     from dotflow.engine.contain import Containment
     from dotflow.engine.courier import Courier
@@ -31,6 +33,15 @@ def flush_all(config: Config, run: Run, containment: Containment, courier: Couri
     ]
     courier.close(config.drain_timeout)
     _await(flushing, deadline, run, containment, config.drain_timeout)
+    for kind in _KINDS:
+        provider: Provider = getattr(config, kind)
+        if overridden(provider, "take_dropped"):
+            containment.call(run, kind, "take_dropped", functools.partial(_tell_dropped, provider, run, containment))
+
+
+def _tell_dropped(provider: Provider, run: Run, containment: Containment) -> None:
+    for signal, count in provider.take_dropped().items():
+        containment.dropped(run, signal, count, "they could not be delivered")
 
 
 def close_all(config: Config, containment: Containment) -> None:

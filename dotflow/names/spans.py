@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 SCOPE: Final = "dotflow"
+SIGNAL: Final = "spans"
 
 WORKFLOW_SPAN: Final = "workflow {name}"
 TASK_SPAN: Final = "task {name}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import socket
 
 import pytest
 from dotflow import Config, DotFlow, action
@@ -256,15 +257,26 @@ def test_ratio_sampling_sees_random_run_ids(endpoint, monkeypatch):
     assert len(endpoint.named(f"workflow {runs[0].workflow_name}")) == sampled
 
 
+@pytest.fixture(params=["refuses", "answers 503"])
+def bad_url(request):
+    if request.param == "refuses":
+        with socket.socket() as bound_but_not_listening:
+            bound_but_not_listening.bind(("127.0.0.1", 0))
+            yield f"http://127.0.0.1:{bound_but_not_listening.getsockname()[1]}"
+    else:
+        with OtlpEndpoint(503) as unwell:
+            yield unwell.url
+
+
 @pytest.mark.contained
-def test_a_collector_that_is_down_harms_nothing(contained):
-    with OtlpEndpoint() as gone:
-        url = gone.url
-    tracer = TracerOpenTelemetry(endpoint=url, shutdown_timeout=0.3)
-    with DotFlow(Config(tracer=tracer)) as workflow:
+def test_a_collector_that_is_down_harms_nothing_and_is_told_once(contained, capfd, bad_url):
+    with DotFlow(Config(tracer=TracerOpenTelemetry(endpoint=bad_url))) as workflow:
         workflow.task.add(step=plain)
-        assert workflow.start().status == "Completed"
-        assert workflow.result_storage() == [1]
+        runs = [workflow.start() for _ in range(2)]
+    assert [run_.status for run_ in runs] == ["Completed"] * 2
+    assert [run_.dropped for run_ in runs] == [{names.SIGNAL: 2}] * 2
+    assert contained == ["2 item(s) for spans dropped: they could not be delivered; more of the same is only counted"]
+    assert capfd.readouterr() == ("", "")
 
 
 def test_with_no_endpoint_anywhere_it_is_silent(monkeypatch, capfd):

@@ -19,9 +19,10 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from dotflow.errors import InvalidOption
 from dotflow_otel.ids import RunIdGenerator
+from dotflow_otel.watched import WatchedExporter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from opentelemetry.sdk.trace.export import SpanExporter
@@ -40,11 +41,17 @@ class Pipeline:
     """A tracer provider, whether it is ours to shut down, and the id generator if run ids can be trace ids in it."""
 
     def __init__(
-        self, provider: trace.TracerProvider, *, ids: RunIdGenerator | None = None, owned: TracerProvider | None = None
+        self,
+        provider: trace.TracerProvider,
+        *,
+        ids: RunIdGenerator | None = None,
+        owned: TracerProvider | None = None,
+        exporters: Sequence[WatchedExporter] = (),
     ) -> None:
         self.provider = provider
         self.ids = ids
         self._owned = owned
+        self._exporters = exporters
         self._closed = False
 
     def flush(self, seconds: float) -> None:
@@ -56,6 +63,10 @@ class Pipeline:
         if hasattr(self.provider, "force_flush"):
             provider = cast("_Flushable", self.provider)
             _within(seconds, "dotflow-otel-flush", lambda: provider.force_flush(round(seconds * 1000)))
+
+    def take_lost(self) -> int:
+        """How many spans our own exporters could not deliver since this was last asked."""
+        return sum(exporter.take_lost() for exporter in self._exporters)
 
     def close(self, seconds: float) -> None:
         """Shut down what was created here, within `seconds`; a provider of the application's is left alone.
@@ -88,9 +99,10 @@ def private_pipeline(
     resource = Resource.create({SERVICE_NAME: service_name} if service_name else _default_name())
     ids = RunIdGenerator()
     provider = TracerProvider(resource=resource, id_generator=ids, shutdown_on_exit=False)
-    for exporter in _exporters(endpoint, file, seconds):
+    exporters = [WatchedExporter(exporter) for exporter in _exporters(endpoint, file, seconds)]
+    for exporter in exporters:
         provider.add_span_processor(BatchSpanProcessor(exporter))
-    pipeline = Pipeline(provider, ids=ids, owned=provider)
+    pipeline = Pipeline(provider, ids=ids, owned=provider, exporters=exporters)
     atexit.register(_close_at_exit, weakref.ref(pipeline), seconds)
     return pipeline
 
@@ -115,7 +127,8 @@ def _exporters(endpoint: str | None, file: str | Path | None, seconds: float) ->
     if endpoint is not None or (file is None and _endpoint_in_environment()):
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
-        yield OTLPSpanExporter(endpoint=traces_url(endpoint) if endpoint else None, timeout=seconds)
+        # It gives up before a flush does, so that a flush can tell what was lost.
+        yield OTLPSpanExporter(endpoint=traces_url(endpoint) if endpoint else None, timeout=0.75 * seconds)
 
 
 def _endpoint_in_environment() -> bool:

@@ -197,6 +197,11 @@ class TracerOpenTelemetry(Tracer):
         if self._pipeline is not None:
             self._pipeline.flush(min(timeout, self._seconds))
 
+    def take_dropped(self) -> dict[str, int]:
+        """The spans that our own exporters could not deliver."""
+        lost = self._pipeline.take_lost() if self._pipeline is not None else 0
+        return {names.SIGNAL: lost} if lost else {}
+
     def close(self, timeout: float) -> None:
         """Shut the private provider down; one of the application's is left alone."""
         if self._pipeline is not None:
