@@ -11,7 +11,7 @@ from typing import Any, TypeVar, overload
 
 from dotflow.errors import InvalidOption
 
-__all__ = ["ActionOptions", "action", "options_of"]
+__all__ = ["ActionOptions", "action", "check_seconds", "options_of"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 _MARK = "__dotflow_action__"
@@ -31,7 +31,7 @@ class ActionOptions:
         if isinstance(self.retry, bool) or not isinstance(self.retry, int) or self.retry < 1:
             raise InvalidOption(f"retry={self.retry!r}: the number of attempts is a whole number, at least 1")
         for field in ("retry_delay", "timeout"):
-            _check_seconds(field, getattr(self, field))
+            check_seconds(field, getattr(self, field))
         if not isinstance(self.backoff, bool):
             raise InvalidOption(f"backoff={self.backoff!r}: use True (the delay doubles) or False")
         if self.name is not None and (not isinstance(self.name, str) or not self.name.strip()):
@@ -131,6 +131,7 @@ def _refuse_method_options(cls: type) -> None:
             )
 
 
-def _check_seconds(field: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
+def check_seconds(field: str, value: object) -> None:
+    """Raise InvalidOption, naming the field, unless the value is a number of seconds: finite and not below 0."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
         raise InvalidOption(f"{field}={value!r}: seconds, a finite number not below 0")

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
 __all__ = ["Clock", "IdSource", "RandomIds", "SystemClock"]
 
 
+# Seconds. A signal that comes just before a thread blocks is seen only when the block ends, so none is longer.
+LONGEST_BLOCK = 0.5
+
+
 class Clock(Protocol):
     """Wall-clock time, monotonic time and waiting."""
 
@@ -41,7 +45,11 @@ class SystemClock:
 
     def wait(self, event: threading.Event, seconds: float) -> bool:
         """Wait until `event` is set, at most `seconds`."""
-        return event.wait(seconds)
+        end = time.monotonic() + seconds
+        while not event.wait(max(0.0, min(end - time.monotonic(), LONGEST_BLOCK))):
+            if time.monotonic() >= end:
+                return False
+        return True
 
 
 class RandomIds:

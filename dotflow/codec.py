@@ -67,7 +67,7 @@ def decode(data: bytes) -> Any:
     try:
         return json.loads(data.decode(), object_pairs_hook=_read_object, parse_constant=_read_constant)
     except RecursionError:
-        raise StorageError("corrupt data: nested too deeply") from None
+        raise StorageError("corrupt data, or too little of the stack is left: nested too deeply") from None
     except ValueError as error:  # not UTF-8, not JSON, or a number of too many digits; its text holds no values
         raise StorageError(f"corrupt data: {error}") from None
 
@@ -75,7 +75,7 @@ def decode(data: bytes) -> Any:
 # --- writing ---------------------------------------------------------------------------------------------------------
 
 
-class _Refused(Exception):  # noqa: N818 - becomes a SerializationError once the whole path is known
+class _Refused(Exception):
     """A value that cannot be written. Each container it passes on its way up adds its own step of the path."""
 
     def __init__(self, why: str, *segments: str) -> None:
@@ -354,7 +354,16 @@ def _name(kind: type) -> str:
 # --- reading ---------------------------------------------------------------------------------------------------------
 
 # What the constructors below raise for arguments that `encode` never writes.
-_MALFORMED = (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, NotImplementedError, OSError)
+_MALFORMED = (
+    ValueError,
+    TypeError,
+    ArithmeticError,
+    LookupError,
+    AttributeError,
+    NotImplementedError,
+    OSError,
+    struct.error,
+)
 
 
 def _read_object(pairs: list[tuple[str, Any]]) -> Any:
@@ -393,6 +402,16 @@ def _read_float(text: str) -> float:
     return float(value)
 
 
+def _read_complex(parts: list[Any]) -> complex:
+    real, imaginary = parts
+    return complex(real, imaginary)
+
+
+def _read_timedelta(parts: list[Any]) -> timedelta:
+    days, seconds, microseconds = parts
+    return timedelta(days, seconds, microseconds)
+
+
 def _read_str(text: str) -> str:
     return _read_bytes(text).decode("utf-8", "surrogatepass")
 
@@ -416,8 +435,7 @@ def _read_time(value: Any) -> time:
 
 
 def _read_timezone(value: list[Any]) -> timezone:
-    days, seconds, microseconds, *name = value
-    return timezone(timedelta(days, seconds, microseconds), *name)
+    return timezone(_read_timedelta(value[:3]), *value[3:])
 
 
 def _read_zoneinfo(key: str) -> ZoneInfo:
@@ -446,13 +464,13 @@ _READERS: dict[str, tuple[tuple[type, ...], Callable[[Any], Any]]] = {
     "$int": ((str,), lambda text: int(text, 16)),
     "$float": ((str,), _read_float),
     "$str": ((str,), _read_str),
-    "$complex": ((list,), lambda parts: complex(*parts)),
+    "$complex": ((list,), _read_complex),
     "$bytes": ((str,), _read_bytes),
     "$bytearray": ((str,), lambda text: bytearray(_read_bytes(text))),
     "$datetime": ((str, list), _read_datetime),
     "$date": ((str,), date.fromisoformat),
     "$time": ((str, list), _read_time),
-    "$timedelta": ((list,), lambda parts: timedelta(*parts)),
+    "$timedelta": ((list,), _read_timedelta),
     "$timezone": ((list,), _read_timezone),
     "$zoneinfo": ((str,), _read_zoneinfo),
     "$decimal": ((str,), Decimal),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from dotflow.abc import Log, Metrics, Notify, Scheduler, Server, Storage, Tracer
+from dotflow.action import check_seconds
 from dotflow.clock import Clock, IdSource, RandomIds, SystemClock
 from dotflow.errors import InvalidOption, NotCallableObject
 from dotflow.events import Event
@@ -78,6 +78,5 @@ def _listeners(given: Sequence[Listener]) -> tuple[Listener, ...]:
 
 
 def _seconds(name: str, value: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
-        raise InvalidOption(f"{name}={value!r}: seconds, a finite number not below 0")
+    check_seconds(name, value)
     return float(value)

@@ -129,7 +129,8 @@ class DotFlow:
         return f"DotFlow({self.name!r}, {self.task.count()} tasks)"
 
     def _tick(self, **kwargs: Any) -> Run:
-        return self._start("schedule", **{**_START_DEFAULTS, **kwargs})
+        """One run of a schedule, waited for in every mode: the scheduler must know whether it is still going on."""
+        return self._start("schedule", **{**_START_DEFAULTS, **kwargs}).wait()
 
     def _start(
         self,

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
+from dotflow.clock import LONGEST_BLOCK
 from dotflow.engine.attempt import Attempt, blank_outcome, run_attempt
 from dotflow.engine.executor import Executor
 from dotflow.errors import AttemptCancelled, AttemptTimeout
@@ -91,11 +92,13 @@ class InlineExecutor(Executor):
         while True:
             if self._cancelled or self._interrupts.pending:
                 return AttemptCancelled("the run was cancelled while the step was running; it was given up")
-            try:
-                left = None if deadline is None else max(0.0, deadline - time.monotonic())
-                item = self._inbox.get(timeout=left)
-            except queue.Empty:
+            left = LONGEST_BLOCK if deadline is None else deadline - time.monotonic()
+            if left <= 0 and self._inbox.empty():
                 return AttemptTimeout(attempt.timeout)
+            try:
+                item = self._inbox.get(timeout=max(0.0, min(left, LONGEST_BLOCK)))
+            except queue.Empty:
+                continue
             # None is a wake-up; another attempt is one that was given up earlier and has come to its end.
             if item is not None and item[0] is attempt:
                 return item[1]

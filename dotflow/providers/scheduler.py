@@ -37,7 +37,7 @@ class SchedulerInterval(TickingScheduler):
         InvalidOption: a number that makes no sense.
     """
 
-    def __init__(  # noqa: PLR0913 - all of them keywords
+    def __init__(
         self,
         seconds: float,
         *,
@@ -92,7 +92,7 @@ class SchedulerCron(TickingScheduler):
             sense.
     """
 
-    def __init__(  # noqa: PLR0913 - all of them keywords
+    def __init__(
         self,
         cron: str,
         *,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["CronExpression", "LocalZone", "zone_of"]
 
 _SECOND_NS: Final = 1_000_000_000
+_HOW_TO_WRITE: Final = "Write five fields: minute hour day-of-month month day-of-week, such as '30 2 * * MON-FRI'"
 
 
 class CronExpression:
@@ -26,13 +27,11 @@ class CronExpression:
     """
 
     def __init__(self, text: str, zone: tzinfo, now_ns: int) -> None:
-        self.text = text
-        self.zone = zone
-        try:
-            first = next(self.after(now_ns), None)
-        except _parse_errors() as error:
-            raise InvalidOption(f"cron={text!r} is not a cron expression: {error}. {_HOW_TO_WRITE}") from error
-        if first is None:
+        if not isinstance(text, str):
+            raise InvalidOption(f"cron={text!r} is not text. {_HOW_TO_WRITE}")
+        self._text = text
+        self._zone = zone
+        if self._first(now_ns) is None:
             raise InvalidOption(f"cron={text!r} never fires: no day matches all of its fields")
 
     def after(self, time_ns: int) -> Iterator[int]:
@@ -40,7 +39,7 @@ class CronExpression:
         from cronsim import CronSim
 
         latest_ns = time_ns
-        for moment in CronSim(self.text, datetime.fromtimestamp(time_ns // _SECOND_NS, self.zone)):
+        for moment in CronSim(self._text, datetime.fromtimestamp(time_ns // _SECOND_NS, self._zone)):
             tick_ns = round(moment.timestamp()) * _SECOND_NS
             # Of an hour that comes twice cronsim takes the first, also when it is asked during the second: then its
             # first answer lies an hour behind.
@@ -53,6 +52,14 @@ class CronExpression:
         first, second = islice(self.after(time_ns), 2)
         return (second - first) / _SECOND_NS
 
+    def _first(self, now_ns: int) -> int | None:
+        from cronsim import CronSimError
+
+        try:
+            return next(self.after(now_ns), None)
+        except (CronSimError, ValueError) as error:  # ValueError: a number of thousands of digits
+            raise InvalidOption(f"cron={self._text!r} is not a cron expression: {error}. {_HOW_TO_WRITE}") from error
+
 
 class LocalZone(tzinfo):
     """The machine's own zone with its daylight-saving rules, which `datetime.astimezone()` freezes into an offset."""
@@ -64,6 +71,7 @@ class LocalZone(tzinfo):
     def dst(self, moment: datetime | None) -> timedelta | None:
         """Unknown: the operating system tells the whole offset only."""
         del moment
+        return None
 
     def tzname(self, moment: datetime | None) -> str | None:
         """The zone's abbreviation at `moment`."""
@@ -107,12 +115,3 @@ def _zone_hint(name: str) -> str:
     close = difflib.get_close_matches(name.lower(), known, n=1)
     meant = f"; did you mean {known[close[0]]!r}?" if close else ""
     return f"write an IANA name such as 'Europe/Berlin' or 'UTC'{meant}"
-
-
-def _parse_errors() -> tuple[type[Exception], ...]:
-    from cronsim import CronSimError
-
-    return CronSimError, ValueError, AttributeError
-
-
-_HOW_TO_WRITE: Final = "Write five fields: minute hour day-of-month month day-of-week, such as '30 2 * * MON-FRI'"

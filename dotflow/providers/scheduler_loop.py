@@ -15,7 +15,7 @@ from dotflow.clock import SystemClock
 from dotflow.errors import DotflowError, InvalidOption
 from dotflow.names import logs
 from dotflow.providers.scheduler_runs import Limits, Runs
-from dotflow.providers.scheduler_stop import StopSignals, StopSwitch
+from dotflow.providers.scheduler_stop import StopSwitch, run_stoppable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,9 +42,9 @@ class TickingScheduler(Scheduler):
     """Base of the schedulers that live in this process.
 
     Attributes:
-        idle: set while no run goes on or waits; to be waited for, never to be set.
-        on_skip: called with the reason of every tick that makes no run, in the thread of `start`. What it raises is
-            logged.
+        idle: set while no run of the latest `start` goes on or waits. To be waited for, never to be set.
+        on_skip: called with the reason of every tick that makes no run, in the thread that ticks. If it raises, the
+            first time is logged.
     """
 
     def __init__(self, *, limits: Limits, drain_timeout: float, clock: Clock | None) -> None:
@@ -58,6 +58,7 @@ class TickingScheduler(Scheduler):
         self._busy = threading.Lock()
         self._switch = StopSwitch()
         self._ended = False
+        self._hook_failed = False
         self._fatal: BaseException | None = None
 
     @property
@@ -89,11 +90,9 @@ class TickingScheduler(Scheduler):
             SchedulerBusy: it is running already.
             KeyboardInterrupt: SIGINT was received.
         """
+        runs = Runs(self._contained(partial(workflow, **kwargs)), self._limits)
         with self._exclusive():
-            with StopSignals(self.stop) as signals:
-                self._tick(Runs(self._contained(partial(workflow, **kwargs)), self._limits, self.idle))
-            self._raise_fatal()
-        signals.hand_over()
+            run_stoppable(partial(self._tick, runs), self.stop)
 
     def stop(self) -> None:
         """End `start`: no further tick, and what waits in the queue is dropped. Returns at once.
@@ -119,30 +118,30 @@ class TickingScheduler(Scheduler):
         if self._ended:
             self._switch = StopSwitch()
         self._ended = False
-        self._switch.waiter = threading.get_ident()
         try:
             yield
         finally:
-            self._switch.waiter = None
             self._ended = True
             self._busy.release()
 
     def _tick(self, runs: Runs) -> None:
+        self.idle = runs.idle
         try:
             self._tick_until_stopped(runs)
         finally:
             self._skip(STOPPED, runs.drop_waiting())
-        if not self._clock.wait(self.idle, self._drain_seconds):
+        if not self._clock.wait(runs.idle, self._drain_seconds):
             _logger.warning("a scheduled run was given up: still going %g s after the stop", self._drain_seconds)
+        self._raise_fatal()
 
     def _tick_until_stopped(self, runs: Runs) -> None:
-        ticks = self._ticks()
-        while not self._switch.is_on:
+        switch, ticks = self._switch, self._ticks()
+        while not switch.is_on:
             if due := ticks.take():
                 self._skip(MISSED, due - 1)
                 self._skip(self._limits.reason, 0 if runs.offer() else 1)
             else:
-                self._clock.wait(self._switch.wake, ticks.seconds_left())
+                self._clock.wait(switch.wake, ticks.seconds_left())
 
     def _contained(self, run: Callable[[], object]) -> Callable[[], None]:
         def contained() -> None:
@@ -163,7 +162,7 @@ class TickingScheduler(Scheduler):
 
     def _skip(self, reason: str, ticks: int) -> None:
         if ticks and not self._skipped[reason]:
-            _logger.warning("a scheduled run was skipped (%s); further ones are only counted", reason)
+            _logger.warning("a scheduled run was skipped (%s); the next ones stand in `skipped` without a word", reason)
         self._skipped[reason] += ticks
         for _ in range(ticks):
             self._tell(reason)
@@ -173,7 +172,9 @@ class TickingScheduler(Scheduler):
             if self.on_skip is not None:
                 self.on_skip(reason)
         except Exception:
-            _logger.exception("on_skip raised; the schedule goes on")
+            if not self._hook_failed:
+                _logger.exception("on_skip raised; the schedule goes on and does not report this again")
+            self._hook_failed = True
 
 
 def seconds_of(name: str, value: float, *, zero: bool = True) -> float:

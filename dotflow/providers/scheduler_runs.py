@@ -45,15 +45,16 @@ def limits_of(overlap: str, *, max_parallel: int, max_queued: int) -> Limits:
 
 
 class Runs:
-    """Calls `run` in daemon threads, within `limits`. `idle` is set while nothing runs or waits.
+    """Calls `run` in daemon threads, within `limits`.
 
     The threads are daemons because a run that outlives the drain must not keep the program from ending.
     """
 
-    def __init__(self, run: Callable[[], object], limits: Limits, idle: threading.Event) -> None:
+    def __init__(self, run: Callable[[], object], limits: Limits) -> None:
         self._run = run
         self._limits = limits
-        self._idle = idle
+        self.idle = threading.Event()  # set while nothing runs or waits
+        self.idle.set()
         self._lock = threading.Lock()
         self._running = 0
         self._waiting = 0
@@ -64,7 +65,7 @@ class Runs:
             if self._running == self._limits.running:
                 return self._enqueue()
             self._running += 1
-            self._idle.clear()
+            self.idle.clear()
         threading.Thread(target=self._work, name="dotflow-scheduled-run", daemon=True).start()
         return True
 
@@ -92,7 +93,7 @@ class Runs:
                 return True
             self._running -= 1
             if not self._running:
-                self._idle.set()
+                self.idle.set()
             return False
 
 
