@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar, overload
@@ -14,6 +13,8 @@ from dotflow.errors import InvalidOption
 __all__ = ["ActionOptions", "action", "check_seconds", "options_of"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+_TOO_LONG = 1e300  # no number from here on, infinity and NaN included, is a time
+_LARGEST_DOUBLING = 60  # beyond it a delay is longer than the universe is old
 _MARK = "__dotflow_action__"
 
 
@@ -39,7 +40,7 @@ class ActionOptions:
 
     def delay_before(self, attempt: int) -> float:
         """Seconds to wait before the given attempt (2 is the first retry)."""
-        return self.retry_delay * 2.0 ** (attempt - 2) if self.backoff else self.retry_delay
+        return self.retry_delay * 2.0 ** min(attempt - 2, _LARGEST_DOUBLING) if self.backoff else self.retry_delay
 
 
 @overload
@@ -133,5 +134,5 @@ def _refuse_method_options(cls: type) -> None:
 
 def check_seconds(field: str, value: object) -> None:
     """Raise InvalidOption, naming the field, unless the value is a number of seconds: finite and not below 0."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < _TOO_LONG:
         raise InvalidOption(f"{field}={value!r}: seconds, a finite number not below 0")
