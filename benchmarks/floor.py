@@ -14,19 +14,22 @@ import gc
 import os
 import statistics
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
 from dotflow import Config, DotFlow, action
 from dotflow.names import logs, spans
 from dotflow.providers import LogStructlog, MetricsPrometheus, TracerOpenTelemetry
 from dotflow.providers.log_render import JsonLine
 from dotflow_otel.ids import RunIdGenerator
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 RUN_ID = "5e41b7a2127e31da90c7d385250f8bf6"
 
@@ -186,7 +189,7 @@ def identity() -> dict[str, str | int]:
 
 def by_hand_logger() -> Any:
     return structlog.wrap_logger(
-        structlog.BytesLogger(Path(os.devnull).open("ab")),  # noqa: SIM115 - open for the whole benchmark
+        structlog.BytesLogger(Path(os.devnull).open("ab")),
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="timestamp"),

@@ -24,6 +24,7 @@ __all__ = [
     "StepSignatureError",
     "StorageError",
     "StorageNotPersistent",
+    "WorkflowClosed",
 ]
 
 
@@ -97,6 +98,10 @@ class RunFailed(DotflowError, RuntimeError):
 
 class RunTimeout(DotflowError, TimeoutError):
     """What `Run.wait` raises when the run is still going after `timeout` seconds."""
+
+
+class WorkflowClosed(DotflowError, RuntimeError):
+    """A start after `DotFlow.close()`, when the providers are gone."""
 
 
 class StorageError(DotflowError, OSError):

@@ -80,7 +80,7 @@ class AttemptEnded(TaskEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskRetrying(TaskEvent):
-    """An attempt failed and another one follows."""
+    """An attempt failed and another one follows, in `task.retry_in` seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

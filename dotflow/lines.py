@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from dotflow.names import logs
 from dotflow.status import TypeStatus
-from dotflow.task import SpanContext
 
 if TYPE_CHECKING:
     from dotflow.run import Run
@@ -32,7 +31,7 @@ def fields_of(task: Task | None = None, run: Run | None = None) -> Fields:
 
 def ids_of(task: Task) -> dict[str, str | int]:
     """The fields that the lines of a step itself carry: who wrote them, and in which trace and innermost span."""
-    span = SpanContext.of(task.carrier)
+    span = task.innermost_span
     ids: dict[str, str | int] = {
         logs.WORKFLOW: task.workflow_name,
         logs.WORKFLOW_ID: task.workflow_id,
@@ -48,8 +47,9 @@ def ids_of(task: Task) -> dict[str, str | int]:
 
 
 def _task_fields(task: Task) -> Fields:
-    span = task.span
     status = task.status
+    # The error of an attempt that is retried stands on the attempt's own span.
+    span = task.innermost_span if status is TypeStatus.RETRY else task.span
     fields: Fields = {
         logs.WORKFLOW: task.workflow_name,
         logs.WORKFLOW_ID: task.workflow_id,
@@ -64,6 +64,8 @@ def _task_fields(task: Task) -> Fields:
         fields[logs.SPAN_ID] = span.span_id
     if task.duration is not None:
         fields[logs.DURATION] = round(task.duration, 6)
+    if status is TypeStatus.RETRY:
+        fields[logs.RETRY_IN] = task.retry_in
     error = task.error
     if error is not None and status in _WITH_ERROR:
         fields[logs.ERROR_TYPE] = error.exception

@@ -29,6 +29,7 @@ def observability(
     log_level: str = "INFO",
     log_format: Literal["auto", "json", "console"] = "auto",
     log_output: str | Path = "stderr",
+    capture: bool | None = None,
     port: int | None = None,
     log: Log | None = None,
     tracer: Tracer | None = None,
@@ -43,7 +44,7 @@ def observability(
         endpoint: base URL for OTLP over HTTP, such as `http://localhost:4318`.
         trace_file: append the spans to this file as OTLP JSON lines.
         set_global: export the spans that steps and instrumented libraries open, too; see `TracerOpenTelemetry`.
-        log_level, log_format, log_output: see `LogStructlog`.
+        log_level, log_format, log_output, capture: see `LogStructlog`.
         port: serve `/metrics` on the loopback; 0 picks a free port, at `metrics.port`.
         log, tracer, metrics: used in place of the provider that would be made.
 
@@ -53,7 +54,7 @@ def observability(
     from dotflow import providers
 
     return Observability(
-        log=log or providers.LogStructlog(level=log_level, format=log_format, output=log_output),
+        log=log or providers.LogStructlog(level=log_level, format=log_format, output=log_output, capture=capture),
         tracer=tracer
         or providers.TracerOpenTelemetry(
             service_name=service_name, endpoint=endpoint, file=trace_file, set_global=set_global

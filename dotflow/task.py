@@ -44,8 +44,9 @@ class Task:
     """One entry of a workflow's list; in a run, its state too.
 
     Only the engine writes to a task. `duration` is seconds (monotonic), from its start to its end, waits between
-    attempts included. The `*_ns` times are nanoseconds since the epoch. `span` is the task's span, `carrier` the W3C
-    headers of its innermost one; both are empty unless a tracer makes spans.
+    attempts included; `retry_in` is the wait (s) before the next attempt, while the status is `Retry`. The `*_ns` times are nanoseconds since the epoch. `span` is the task's span,
+    `innermost_span` that of its attempt where it has one, and `carrier` are the W3C headers of the latter; all are empty
+    unless a tracer makes spans.
     """
 
     __slots__ = (
@@ -60,11 +61,13 @@ class Task:
         "duration",
         "finished_ns",
         "group_name",
+        "innermost_span",
         "name",
         "outcome",
         "queued_ns",
         "result",
         "retry_count",
+        "retry_in",
         "run_id",
         "span",
         "spec",
@@ -110,9 +113,11 @@ class Task:
         self.attempt = 0
         self.attempt_started_ns = 0
         self.retry_count = 0
+        self.retry_in = 0.0
         self._errors: list[TaskError] | None = None
         self.outcome: Outcome | None = None
         self.span: SpanContext | None = None
+        self.innermost_span: SpanContext | None = None
         self.carrier: Mapping[str, str] = _NO_CARRIER
         self.duration: float | None = None
         self.queued_ns: int | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from dotflow.status import TypeResult, TypeStatus
@@ -12,27 +13,40 @@ if TYPE_CHECKING:
 
 __all__ = ["render", "seconds"]
 
-_MARKS = {TypeStatus.COMPLETED: "✓", TypeStatus.FAILED: "✗", TypeStatus.NOT_STARTED: "·"}
+_SIGNS = {"ok": "✓", "bad": "✗", "none": "·", "other": "…", "branch": "├─", "last": "└─", "down": "│ ", "micro": "µ"}
+_ASCII = {"ok": "+", "bad": "x", "none": ".", "other": "~", "branch": "|-", "last": "`-", "down": "| ", "micro": "u"}
+_MARKS = {TypeStatus.COMPLETED: "ok", TypeStatus.FAILED: "bad", TypeStatus.NOT_STARTED: "none"}
 _MINUTE, _HOUR = 60, 3600
 
 
 def render(run: Run) -> str:
     """The tasks of a run with status, duration and failed attempts, under a line that tells how the run went."""
+    signs = _signs()
     width = max((len(task.task_id) for task in run.tasks), default=0)
     lines = [f"workflow {run.workflow_name}  {run.status.value.lower()}{_how(run)}"]
     for number, task in enumerate(run.tasks, 1):
         last = number == len(run.tasks)
-        lines.append(f"{'└─' if last else '├─'} {_line(task, width)}")
-        lines += [f"{'  ' if last else '│ '}    {text}" for text in _errors(task)]
+        mark = signs[_MARKS.get(task.status, "other")]
+        lines.append(f"{signs['last' if last else 'branch']} {mark} {task.task_id:<{width}}  {_outcome(task)}")
+        lines += [f"{'  ' if last else signs['down']}    {text}" for text in _errors(task)]
     lines.append(f"trace {run.trace_id}")
     return "\n".join(lines)
+
+
+def _signs() -> dict[str, str]:
+    """Lines and ticks, or plain ASCII where standard output could not write them: a report must never fail a program."""
+    try:
+        "".join(_SIGNS.values()).encode(getattr(sys.stdout, "encoding", None) or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return _ASCII
+    return _SIGNS
 
 
 def seconds(duration: float | None) -> str:
     """A duration as a person writes it: `420 µs`, `12.3 ms`, `4.56 s`, `2 min 5 s`, `1 h 2 min`."""
     if duration is None:
         return "-"
-    for limit, factor, unit in ((0.001, 1e6, "µs"), (1, 1e3, "ms"), (_MINUTE, 1, "s")):
+    for limit, factor, unit in ((0.001, 1e6, f"{_signs()['micro']}s"), (1, 1e3, "ms"), (_MINUTE, 1, "s")):
         if duration < limit:
             return f"{duration * factor:.3g} {unit}"
     minutes, rest = divmod(round(duration), 60)
@@ -48,18 +62,17 @@ def _how(run: Run) -> str:
     return f" in {seconds(run.duration)}{why}"
 
 
-def _line(task: Task, width: int) -> str:
-    mark = _MARKS.get(task.status, "…")
+def _outcome(task: Task) -> str:
     if task.result is TypeResult.SKIP:
-        return f"{mark} {task.task_id:<{width}}  restored"
+        return f"{'restored':>11}"
     if task.started_ns is None:
-        return f"{mark} {task.task_id:<{width}}  not started"
+        return f"{'not started':>11}"
     attempts = f"  {task.attempt} attempts" if task.attempt > 1 else ""
-    return f"{mark} {task.task_id:<{width}}  {seconds(task.duration):>9}{attempts}"
+    return f"{seconds(task.duration):>11}{attempts}"
 
 
 def _errors(task: Task) -> list[str]:
-    return [f"attempt {error.attempt}: {error.exception}: {_first_line(error.message)}" for error in task.errors]
+    return [f"attempt {e.attempt}: {e.exception}: {_first_line(e.message)}".rstrip(": ") for e in task.errors]
 
 
 def _first_line(message: str) -> str:

@@ -20,7 +20,7 @@ from dotflow.engine.dispatch import Dispatch, overridden
 from dotflow.engine.ending import close_all
 from dotflow.engine.inline import InlineExecutor
 from dotflow.engine.interrupts import Interrupts
-from dotflow.errors import InvalidChoice, InvalidOption
+from dotflow.errors import InvalidChoice, InvalidOption, WorkflowClosed
 from dotflow.modes import BACKGROUND, EXECUTORS, MODES, SEQUENTIAL, lanes_of
 from dotflow.names import logs
 from dotflow.providers.defaults import SchedulerDefault
@@ -62,6 +62,7 @@ class DotFlow:
         self._containment = Containment(self.config.metrics)
         self._courier = Courier(self._containment)
         self._has_run = False
+        self._closed = False
         self._declare([])
 
     def start(
@@ -84,6 +85,7 @@ class DotFlow:
         Raises:
             InvalidChoice: a mode or an executor that is not known.
             InvalidOption: a callback that cannot be called.
+            WorkflowClosed: after `close`.
             KeyboardInterrupt, SystemExit: raised in a step; the run has been ended as failed and flushed.
         """
         return self._start("manual", mode, keep_going, on_success, on_failure, executor)
@@ -100,7 +102,8 @@ class DotFlow:
         self.config.scheduler.start(self._tick, **kwargs)
 
     def close(self) -> None:
-        """Close the providers: ports, threads, files. The workflow is not to be started again."""
+        """Close the providers: ports, threads, files. The workflow cannot be started again; may be repeated."""
+        self._closed = True
         close_all(self.config, self._containment)
 
     def result_task(self) -> list[Task]:
@@ -142,6 +145,10 @@ class DotFlow:
         executor: str | None,
     ) -> Run:
         _check(mode=mode, on_success=on_success, on_failure=on_failure, executor=executor)
+        if self._closed:
+            raise WorkflowClosed(
+                f"workflow {self.name!r} was closed, and its providers with it: start it before close()"
+            )
         run = self._new_run(mode, trigger)
         coordinator = self._coordinate(run, keep_going=keep_going)
 

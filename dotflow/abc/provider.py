@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
 
-__all__ = ["Provider"]
+__all__ = ["Dropped", "Provider"]
+
+
+class Dropped(NamedTuple):
+    """Telemetry that was lost: its signal (`spans`), how many items, and why, in words for people."""
+
+    signal: str
+    items: int
+    why: str
 
 
 class Provider(ABC):  # noqa: B024 - the contracts below it are what is abstract
@@ -20,9 +28,9 @@ class Provider(ABC):  # noqa: B024 - the contracts below it are what is abstract
         The engine calls it from a thread of its own and stops waiting when the time is over.
         """
 
-    def take_dropped(self) -> Mapping[str, int]:
-        """How much was lost since this was last asked, by signal (`spans`). Asked after `flush`; the engine counts and tells it."""
-        return {}
+    def take_dropped(self) -> Sequence[Dropped]:
+        """What was lost since this was last asked. Asked after `flush`; the engine counts it, and tells of it once."""
+        return ()
 
     def close(self, timeout: float) -> None:  # noqa: B027
         """Let go of threads, sockets and files within `timeout` seconds. Called by `DotFlow.close()`; may be repeated."""

@@ -63,7 +63,9 @@ def run_attempt(attempt: Attempt, clock: Clock) -> Outcome:
 def _run(attempt: Attempt, clock: Clock) -> Outcome:
     outcome = blank_outcome(clock)
     entered = _enter(attempt.around, outcome) if attempt.around else ()
+    # In this order, so that the end, start plus duration, is not before anything that the step did.
     started = clock.monotonic_ns()
+    outcome.started_ns = clock.time_ns()
     try:
         outcome.value = _call_step(attempt)
     except BaseException as error:  # noqa: BLE001 - reported, and raised again by the coordinator where it must be

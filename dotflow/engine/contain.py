@@ -57,7 +57,13 @@ class Containment:
             self._count(run.dropped, signal, count)
         self._tell_metrics(lambda: self._metrics.telemetry_dropped(signal, count))
         if self._is_first(signal, "dropped"):
-            _logger.warning("%d item(s) for %s dropped: %s; more of the same is only counted", count, signal, why)
+            _logger.warning(
+                "%s: %d lost%s, %s; more of the same is only counted",
+                signal,
+                count,
+                f" in run {run.run_id}" if run else "",
+                why,
+            )
 
     def _count(
         self, counts: dict[object, int] | dict[tuple[str, str], int] | dict[str, int], key: object, n: int

@@ -281,8 +281,8 @@ class Coordinator:
         task = flight.task
         task.status = TypeStatus.RETRY
         task.retry_count += 1
+        delay = task.retry_in = task.spec.options.delay_before(task.attempt + 1)
         self._dispatch.emit(self._dispatch.task_retrying, task)
-        delay = task.spec.options.delay_before(task.attempt + 1)
         if delay <= 0:
             self._ready.appendleft(flight)
             return

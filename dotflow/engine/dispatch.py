@@ -62,14 +62,17 @@ def _task(_: Dispatch, method: Callable[..., Any]) -> Callable[[Task], object]:
 def _span_of_task(_: Dispatch, carrier: Callable[..., Any]) -> Callable[[Task], object]:
     def note(task: Task) -> None:
         task.carrier = carrier(task)
-        task.span = SpanContext.of(task.carrier)
+        task.span = task.innermost_span = SpanContext.of(task.carrier)
 
     return note
 
 
 def _span_of_attempt(_: Dispatch, carrier: Callable[..., Any]) -> Callable[[Task], object]:
     def note(task: Task) -> None:
-        task.carrier = carrier(task)
+        found = carrier(task)
+        if found is not task.carrier:
+            task.carrier = found
+            task.innermost_span = SpanContext.of(found)
 
     return note
 

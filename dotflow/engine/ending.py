@@ -40,8 +40,8 @@ def flush_all(config: Config, run: Run, containment: Containment, courier: Couri
 
 
 def _tell_dropped(provider: Provider, run: Run, containment: Containment) -> None:
-    for signal, count in provider.take_dropped().items():
-        containment.dropped(run, signal, count, "they could not be delivered")
+    for signal, items, why in provider.take_dropped():
+        containment.dropped(run, signal, items, why)
 
 
 def close_all(config: Config, containment: Containment) -> None:

@@ -17,19 +17,29 @@ except ImportError:  # other Pythons than CPython go without: the stdlib's json 
 __all__ = ["ConsoleLine", "JsonLine"]
 
 _FIRST = (logs.TIMESTAMP, logs.LEVEL, logs.EVENT)
+_IDS = (
+    *(logs.LOGGER_NAME, logs.WORKFLOW, logs.WORKFLOW_ID, logs.RUN_ID, logs.TASK, logs.TASK_ID),
+    *(logs.ATTEMPT, logs.TRACE_ID, logs.SPAN_ID),
+)
 # What a person at a terminal does not need on every line.
 _QUIET = (logs.WORKFLOW_ID, logs.SPAN_ID, logs.TRACEBACK)
 
 
 class JsonLine:
-    """Renders a line as one JSON object: timestamp, level and event first."""
+    """Renders a line as one JSON object: timestamp, level and event first.
+
+    `tidy`: the ids next, in a fixed order; for lines whose fields come in any.
+    """
+
+    def __init__(self, *, tidy: bool = False) -> None:
+        self._first = (*_FIRST, *_IDS) if tidy else _FIRST
 
     def __call__(self, logger: object, method: str, fields: Any) -> bytes:
         """The line's bytes, without the newline."""
         del logger, method
         if "exception" in fields:
             fields[logs.TRACEBACK] = fields.pop("exception")
-        ordered = {name: fields.pop(name) for name in _FIRST if name in fields}
+        ordered = {name: fields.pop(name) for name in self._first if name in fields}
         ordered.update(fields)
         return _dump(ordered)
 

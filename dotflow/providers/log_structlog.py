@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import structlog
 
 from dotflow.abc import Log
+from dotflow.current import current_span
 from dotflow.errors import InvalidChoice
 from dotflow.lines import fields_of
 from dotflow.names import logs
 from dotflow.providers.log_render import ConsoleLine, JsonLine
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
 
 __all__ = ["LogStructlog", "RunIds"]
@@ -51,9 +52,10 @@ class LogStructlog(Log):
         output: `stderr`, `stdout`, or the path of a file that is appended to.
         logger: a structlog logger of the application's own, used as it is; `level`, `format` and `output` are its own.
         capture: whether lines of stdlib `logging` are written here too. None: only if the application has not
-            configured `logging` (its root logger has no handlers); where it has, its handlers see the ids as
-            attributes of the record, for instance `%(run_id)s`. True: always, and `structlog.configure` is called so
-            that the lines of unconfigured structlog loggers are written here. False: never.
+            configured `logging` (its root logger has no handlers) when the first run starts; where it has, its
+            handlers see the ids as attributes of the record, for instance `%(run_id)s`. True: always, from now on, and
+            `structlog.configure` is called so that the lines of unconfigured structlog loggers are written here.
+            False: never.
 
     Raises:
         InvalidChoice: a level or a format that is not known.
@@ -77,6 +79,8 @@ class LogStructlog(Log):
         self._configured = False
         self._marks: list[tuple[logging.Handler, RunIds]] = []
         self._log: _Logger = logger if logger is not None else self._own_logger()
+        if self._capture:
+            self._look_at_logging()
 
     def info(self, **kwargs: Any) -> None:
         """Write at INFO."""
@@ -123,15 +127,15 @@ class LogStructlog(Log):
             self._mark_handlers(root)
 
     def _open_tap(self, root: logging.Logger) -> None:
-        self._tap = _Tap(self._level, self._own_logger(ids=False))
+        self._tap = _Tap(self._level, self._own_logger())
         self._tap.previous_level = root.level
         root.addHandler(self._tap)
         if root.getEffectiveLevel() > self._level:
             root.setLevel(self._level)
         if self._capture and not structlog.is_configured():
             structlog.configure(
-                processors=self._processors(),
-                logger_factory=lambda *_: self._sink.logger(),
+                processors=[structlog.contextvars.merge_contextvars, _name_the_span, *self._processors(tidy=True)],
+                logger_factory=self._sink.logger,
                 wrapper_class=self._wrapper(),
             )
             self._configured = True
@@ -158,22 +162,22 @@ class LogStructlog(Log):
 
     # --- structlog
 
-    def _own_logger(self, *, ids: bool = True) -> Any:
-        processors = self._processors() if ids else self._processors()[1:]
-        return structlog.wrap_logger(self._sink.logger(), processors=processors, wrapper_class=self._wrapper()).bind()
+    def _own_logger(self) -> Any:
+        return structlog.wrap_logger(
+            self._sink.logger(), processors=self._processors(), wrapper_class=self._wrapper()
+        ).bind()
 
     def _wrapper(self) -> Any:
         return structlog.make_filtering_bound_logger(self._level)
 
-    def _processors(self) -> list[Any]:
+    def _processors(self, *, tidy: bool = False) -> list[Any]:
         console = self._format == "console" or (self._format == "auto" and self._sink.is_terminal)
         return [
-            structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key=logs.TIMESTAMP),
             structlog.processors.StackInfoRenderer(),
             structlog.processors.format_exc_info,
-            ConsoleLine(colors=self._sink.is_terminal) if console else JsonLine(),
+            ConsoleLine(colors=self._sink.is_terminal) if console else JsonLine(tidy=tidy),
         ]
 
 
@@ -191,7 +195,7 @@ class RunIds(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Add the ids; always True."""
-        ids = _current.get()
+        ids = _ids_now()
         for name in self._NAMES:
             if name not in record.__dict__:
                 record.__dict__[name] = ids.get(name, "")
@@ -228,7 +232,7 @@ class _Tap(logging.Handler):
         """Write the message, the logger's name, the ids, what was passed as `extra`, and the traceback if there is one."""
         try:
             extra = {name: value for name, value in vars(record).items() if name not in self._STANDARD}
-            fields = {logs.LOGGER_NAME: record.name, **_current.get(), **extra, "exc_info": record.exc_info or None}
+            fields = {logs.LOGGER_NAME: record.name, **_ids_now(), **extra, "exc_info": record.exc_info or None}
             fields.pop(logs.EVENT, None)
             fields.pop("level", None)
             self._log.log(record.levelno, record.getMessage(), **fields)
@@ -248,32 +252,58 @@ class _Sink:
         stream = getattr(sys, self._stream, None) if self._file is None else None
         return bool(stream is not None and stream.isatty())
 
-    def logger(self) -> Any:
-        return structlog.BytesLogger(self._file) if self._file is not None else _StreamLogger(self._stream)
+    def logger(self, name: str | None = None, *_: object) -> _Writer:
+        return _Writer(self.write, name)
+
+    def write(self, line: bytes) -> None:
+        if self._file is not None:
+            self._file.write(line + b"\n")  # unbuffered and appending: one system call, so lines never mix
+            return
+        stream = getattr(sys, self._stream)
+        if stream is not None:  # a program without a console has none
+            stream.write(line.decode("utf-8", "backslashreplace") + "\n")
+            stream.flush()
 
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
 
 
-class _StreamLogger:
-    """Writes each line, as text, to what `sys.stderr` or `sys.stdout` is at that moment."""
+class _Writer:
+    """What structlog calls a logger: it takes a rendered line. `name` is that of the user's logger, if it has one."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    __slots__ = ("_write", "name")
+
+    def __init__(self, write: Callable[[bytes], None], name: str | None) -> None:
+        self._write = write
+        self.name = name
 
     def msg(self, line: bytes) -> None:
-        stream = getattr(sys, self._name)
-        if stream is not None:  # a program without a console has none
-            stream.write(line.decode("utf-8", "backslashreplace") + "\n")
-            stream.flush()
+        self._write(line)
 
-    debug = info = warning = error = critical = exception = log = msg
+    debug = info = warning = warn = error = critical = exception = fatal = failure = err = log = msg
+
+
+def _name_the_span(logger: Any, method: str, fields: Any) -> Any:
+    """The logger's name, and the span that is current at this very line, which may be one of the step's own."""
+    del method
+    if logger.name:
+        fields.setdefault(logs.LOGGER_NAME, logger.name)
+    span = current_span()
+    if span is not None:
+        fields.update({logs.TRACE_ID: span.trace_id, logs.SPAN_ID: span.span_id})
+    return fields
+
+
+def _ids_now() -> Mapping[str, str | int]:
+    """The ids of the step that is writing, with the span that is current at this moment."""
+    ids, span = _current.get(), current_span()
+    return ids if span is None else {**ids, logs.TRACE_ID: span.trace_id, logs.SPAN_ID: span.span_id}
 
 
 def _open(path: Path) -> Any:
     path.parent.mkdir(parents=True, exist_ok=True)
-    return path.open("ab")
+    return path.open("ab", buffering=0)
 
 
 def _choice(name: str, given: str, allowed: tuple[str, ...]) -> str:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dotflow.abc import Log, Metrics, Notify, Scheduler, Server, Storage, Tracer
 from dotflow.context import Context
 from dotflow.task import Task
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = [
     "Call",

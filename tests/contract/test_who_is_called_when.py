@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
+
 from dotflow import Config, DotFlow, action
 from dotflow.names import logs
 from dotflow.testing import (

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 import pytest
 import structlog
+
 from dotflow import Config, DotFlow, action
 from dotflow.errors import InvalidChoice
 from dotflow.names import logs
@@ -99,11 +100,21 @@ def test_the_steps_own_lines_name_the_innermost_span(tmp_path):
 
         seen.append(f"{trace.get_current_span().get_span_context().span_id:016x}")
         logging.getLogger("mine").warning("from logging")
-        structlog.get_logger().warning("from structlog")
+        structlog.get_logger("named").warning("from structlog")
+        with trace.get_tracer_provider().get_tracer("x").start_as_current_span("no-op"):
+            logging.getLogger("mine").warning("in a span that is not recorded")
+        with tracer.provider.get_tracer("x").start_as_current_span("own") as own:
+            seen.append(f"{own.get_span_context().span_id:016x}")
+            logging.getLogger("mine").warning("own, logging")
+            structlog.get_logger().warning("own, structlog")
 
     run_ = run(LogStructlog(format="json", output=path, capture=True), speak, tracer=tracer)
     lines = {line["event"]: line for line in lines_of(path)}
     assert lines["from logging"]["span_id"] == lines["from structlog"]["span_id"] == seen[0]
+    assert lines["in a span that is not recorded"]["span_id"] == seen[0]
+    assert lines["own, logging"]["span_id"] == lines["own, structlog"]["span_id"] == seen[1]
+    assert lines["from structlog"]["logger"] == "named"
+    assert list(lines["from logging"])[3:] == list(lines["from structlog"])[3:]
     assert lines[logs.TASK_COMPLETED]["span_id"] == run_.tasks[0].span.span_id != seen[0]
     assert lines[logs.WORKFLOW_COMPLETED]["span_id"] == run_.span.span_id
     assert {line["trace_id"] for line in lines.values()} == {run_.run_id}

@@ -6,11 +6,12 @@ import itertools
 import socket
 
 import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+
 from dotflow import Config, DotFlow, action
 from dotflow.names import spans as names
 from dotflow.providers import TracerOpenTelemetry
-from opentelemetry import trace
-from opentelemetry.sdk.trace import TracerProvider
 from support.otlp import OtlpEndpoint, ReceivedSpan
 
 UNSET, ERROR = 0, 2
@@ -44,7 +45,7 @@ _provider: trace.TracerProvider = trace.NoOpTracerProvider()
 
 
 def run(endpoint: OtlpEndpoint, *steps, **start):
-    global _provider
+    global _provider  # noqa: PLW0603 - stands in for an application's global provider
     tracer = TracerOpenTelemetry(service_name="wire", endpoint=endpoint.url)
     with DotFlow(Config(tracer=tracer), name="etl", workflow_id="w-1") as workflow:
         _provider = tracer.provider
@@ -275,7 +276,9 @@ def test_a_collector_that_is_down_harms_nothing_and_is_told_once(contained, capf
         runs = [workflow.start() for _ in range(2)]
     assert [run_.status for run_ in runs] == ["Completed"] * 2
     assert [run_.dropped for run_ in runs] == [{names.SIGNAL: 2}] * 2
-    assert contained == ["2 item(s) for spans dropped: they could not be delivered; more of the same is only counted"]
+    assert contained == [
+        f"spans: 2 lost in run {runs[0].run_id}, not delivered to {bad_url}/v1/traces; more of the same is only counted"
+    ]
     assert capfd.readouterr() == ("", "")
 
 

@@ -60,9 +60,7 @@ def test_the_core_runs_with_every_optional_library_unimportable():
     assert done.stderr.count('"event":"task.completed"') == 4
 
 
-@pytest.mark.parametrize(
-    ("provider", "extra"), [("TracerOpenTelemetry", "otel"), ("MetricsPrometheus", "prometheus")]
-)
+@pytest.mark.parametrize(("provider", "extra"), [("TracerOpenTelemetry", "otel"), ("MetricsPrometheus", "prometheus")])
 def test_a_missing_extra_names_what_brings_it(provider, extra):
     done = python(f"{_BLOCK}\nfrom dotflow.providers import {provider}")
     assert done.returncode == 1

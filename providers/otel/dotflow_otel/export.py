@@ -7,6 +7,7 @@ import os
 import threading
 import weakref
 from typing import TYPE_CHECKING, Protocol, cast
+from urllib.parse import urlsplit, urlunsplit
 
 from opentelemetry import trace
 from opentelemetry.sdk.environment_variables import (
@@ -64,9 +65,10 @@ class Pipeline:
             provider = cast("_Flushable", self.provider)
             _within(seconds, "dotflow-otel-flush", lambda: provider.force_flush(round(seconds * 1000)))
 
-    def take_lost(self) -> int:
-        """How many spans our own exporters could not deliver since this was last asked."""
-        return sum(exporter.take_lost() for exporter in self._exporters)
+    def take_lost(self) -> dict[str, int]:
+        """How many spans our own exporters could not deliver since this was last asked, by where they were to go."""
+        lost = {exporter.where: exporter.take_lost() for exporter in self._exporters}
+        return {where: count for where, count in lost.items() if count}
 
     def close(self, seconds: float) -> None:
         """Shut down what was created here, within `seconds`; a provider of the application's is left alone.
@@ -99,7 +101,7 @@ def private_pipeline(
     resource = Resource.create({SERVICE_NAME: service_name} if service_name else _default_name())
     ids = RunIdGenerator()
     provider = TracerProvider(resource=resource, id_generator=ids, shutdown_on_exit=False)
-    exporters = [WatchedExporter(exporter) for exporter in _exporters(endpoint, file, seconds)]
+    exporters = [WatchedExporter(exporter, where) for exporter, where in _exporters(endpoint, file, seconds)]
     for exporter in exporters:
         provider.add_span_processor(BatchSpanProcessor(exporter))
     pipeline = Pipeline(provider, ids=ids, owned=provider, exporters=exporters)
@@ -119,22 +121,31 @@ def traces_url(endpoint: str) -> str:
     return base if base.endswith(_TRACES_PATH) else base + _TRACES_PATH
 
 
-def _exporters(endpoint: str | None, file: str | Path | None, seconds: float) -> Iterator[SpanExporter]:
+def _exporters(endpoint: str | None, file: str | Path | None, seconds: float) -> Iterator[tuple[SpanExporter, str]]:
     if file is not None:
         from dotflow_otel.file import OtlpJsonFileExporter
 
-        yield OtlpJsonFileExporter(file)
-    if endpoint is not None or (file is None and _endpoint_in_environment()):
+        yield OtlpJsonFileExporter(file), str(file)
+    url = traces_url(endpoint) if endpoint else _url_in_environment()
+    if url is not None:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
         # It gives up before a flush does, so that a flush can tell what was lost.
-        yield OTLPSpanExporter(endpoint=traces_url(endpoint) if endpoint else None, timeout=0.75 * seconds)
+        yield OTLPSpanExporter(endpoint=url, timeout=0.75 * seconds), _without_credentials(url)
 
 
-def _endpoint_in_environment() -> bool:
+def _url_in_environment() -> str | None:
+    """`OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` as it is, else `OTEL_EXPORTER_OTLP_ENDPOINT` with the path of traces."""
     if os.environ.get(_TRACES_EXPORTER, "").strip().lower() == "none":
-        return False
-    return bool(os.environ.get(OTEL_EXPORTER_OTLP_TRACES_ENDPOINT) or os.environ.get(OTEL_EXPORTER_OTLP_ENDPOINT))
+        return None
+    for_traces = os.environ.get(OTEL_EXPORTER_OTLP_TRACES_ENDPOINT)
+    base = os.environ.get(OTEL_EXPORTER_OTLP_ENDPOINT)
+    return for_traces or (base.rstrip("/") + _TRACES_PATH if base else None)
+
+
+def _without_credentials(url: str) -> str:
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=""))
 
 
 def _default_name() -> dict[str, str]:

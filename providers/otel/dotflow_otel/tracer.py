@@ -6,16 +6,19 @@ import os
 import threading
 from typing import TYPE_CHECKING, Any
 
+from opentelemetry import baggage, trace
 from opentelemetry import context as otel_context
-from opentelemetry import trace
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.trace import Span, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from dotflow.abc import Tracer
+from dotflow.abc.provider import Dropped
+from dotflow.current import span_source
 from dotflow.errors import InvalidOption
 from dotflow.names import spans as names
 from dotflow.status import TypeResult, TypeStatus
+from dotflow.task import SpanContext
 from dotflow_otel.export import Pipeline, foreign_pipeline, private_pipeline, traces_url
 
 if TYPE_CHECKING:
@@ -48,7 +51,7 @@ class TracerOpenTelemetry(Tracer):
         service_name: `service.name` of the private provider; default: `OTEL_SERVICE_NAME`, else `dotflow`.
         tracer_provider: an SDK provider of the application's own.
         endpoint: base URL for OTLP over HTTP; default: `OTEL_EXPORTER_OTLP_ENDPOINT`. With none, nothing is sent.
-        file: append OTLP JSON lines to this file; nothing goes over the network unless `endpoint` is given too.
+        file: append OTLP JSON lines to this file, as well as sending them where there is an endpoint.
         shutdown_timeout: seconds that a flush, and the end of the program, wait at most for spans to be sent.
         set_global: make the private provider the global one, so that the spans that steps and instrumented libraries
             open are exported with ours. Never done unasked, and never in place of one that is set.
@@ -70,11 +73,11 @@ class TracerOpenTelemetry(Tracer):
     ) -> None:
         if tracer_provider is not None and (endpoint or file or set_global):
             raise InvalidOption("tracer_provider=... exports by itself: leave out endpoint, file and set_global")
-        if endpoint is not None:
+        if endpoint:
             traces_url(endpoint)
         self._service_name = service_name
         self._given = tracer_provider
-        self._endpoint = endpoint
+        self._endpoint = endpoint or None
         self._file = file
         self._seconds = shutdown_timeout
         self._lock = threading.Lock()
@@ -197,10 +200,10 @@ class TracerOpenTelemetry(Tracer):
         if self._pipeline is not None:
             self._pipeline.flush(min(timeout, self._seconds))
 
-    def take_dropped(self) -> dict[str, int]:
+    def take_dropped(self) -> list[Dropped]:
         """The spans that our own exporters could not deliver."""
-        lost = self._pipeline.take_lost() if self._pipeline is not None else 0
-        return {names.SIGNAL: lost} if lost else {}
+        lost = self._pipeline.take_lost() if self._pipeline is not None else {}
+        return [Dropped(names.SIGNAL, count, f"not delivered to {where}") for where, count in lost.items()]
 
     def close(self, timeout: float) -> None:
         """Shut the private provider down; one of the application's is left alone."""
@@ -251,39 +254,54 @@ class TracerOpenTelemetry(Tracer):
 class _Open:
     """A span that is open, and the context in which it is the current one."""
 
-    __slots__ = ("context", "ids", "span", "span_id")
+    __slots__ = ("_carrier", "context", "ids", "span", "span_id")
 
     def __init__(self, span: Span, parent: Context) -> None:
         self.span = span
         self.context = trace.set_span_in_context(span, parent)
         self.ids = span.get_span_context()
         self.span_id = f"{self.ids.span_id:016x}"
+        self._carrier: dict[str, str] | None = None
 
     def carrier(self) -> dict[str, str]:
-        """https://www.w3.org/TR/trace-context/#traceparent-header, written by hand: it is done for every attempt."""
+        """The W3C headers; always the same object, so whoever asks twice can see that nothing has changed."""
+        if self._carrier is None:
+            self._carrier = self._headers() if self.ids.is_valid else {}
+        return self._carrier
+
+    def _headers(self) -> dict[str, str]:
+        """https://www.w3.org/TR/trace-context/#traceparent-header, written by hand: it is done for every task."""
         ids = self.ids
-        if not ids.is_valid:
-            return {}
-        carrier = {_TRACEPARENT: f"00-{ids.trace_id:032x}-{self.span_id}-{ids.trace_flags:02x}"}
+        headers = {_TRACEPARENT: f"00-{ids.trace_id:032x}-{self.span_id}-{ids.trace_flags:02x}"}
         if ids.trace_state:
-            carrier["tracestate"] = ids.trace_state.to_header()
-        _BAGGAGE.inject(carrier, self.context)
-        return carrier
+            headers["tracestate"] = ids.trace_state.to_header()
+        if baggage.get_all(self.context):
+            _BAGGAGE.inject(headers, self.context)
+        return headers
 
 
 class _Attached:
     """Makes a context current, and takes it back."""
 
-    __slots__ = ("_context", "_token")
+    __slots__ = ("_context", "_source", "_token")
 
     def __init__(self, context: Context) -> None:
         self._context = context
 
     def __enter__(self) -> None:
         self._token = otel_context.attach(self._context)
+        self._source = span_source.set(_current_span)
 
     def __exit__(self, *_: object) -> None:
+        span_source.reset(self._source)
         otel_context.detach(self._token)
+
+
+def _current_span() -> SpanContext | None:
+    ids = trace.get_current_span().get_span_context()
+    if not ids.is_valid:
+        return None
+    return SpanContext(f"{ids.trace_id:032x}", f"{ids.span_id:016x}", ids.trace_flags.sampled)
 
 
 def _identity(task: Task) -> dict[str, str | int]:

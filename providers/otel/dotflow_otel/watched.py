@@ -22,10 +22,11 @@ class WatchedExporter(SpanExporter):
     """Passes batches on, and counts the spans that did not get through.
 
     The exporters of the SDK log every failed try. Here the engine tells of a loss once, so what they log while they
-    work for us is held back; exporters of the application log as before.
+    work for us is held back; exporters of the application log as before. `where` is a URL or a path, for people.
     """
 
-    def __init__(self, exporter: SpanExporter) -> None:
+    def __init__(self, exporter: SpanExporter, where: str) -> None:
+        self.where = where
         self._exporter = exporter
         self._lost = 0
         self._lock = threading.Lock()

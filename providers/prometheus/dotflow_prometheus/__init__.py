@@ -1,0 +1,7 @@
+"""Prometheus metrics of dotflow: `Config(metrics=MetricsPrometheus(port=9464))`."""
+
+from dotflow_prometheus.bounded import OVERFLOW
+from dotflow_prometheus.endpoint import PortUnavailable
+from dotflow_prometheus.provider import MetricsPrometheus
+
+__all__ = ["OVERFLOW", "MetricsPrometheus", "PortUnavailable"]
