@@ -99,6 +99,7 @@ class DotFlow:
         _check(**{"mode": SEQUENTIAL, "on_success": None, "on_failure": None, "executor": None, **kwargs})
         if type(self.config.scheduler) is SchedulerDefault:
             _logger.warning("nothing is scheduled: give DotFlow a Config(scheduler=...)")
+        self._measure_schedule()
         self.config.scheduler.start(self._tick, **kwargs)
 
     def close(self) -> None:
@@ -130,6 +131,22 @@ class DotFlow:
 
     def __repr__(self) -> str:
         return f"DotFlow({self.name!r}, {self.task.count()} tasks)"
+
+    def _measure_schedule(self) -> None:
+        scheduler, metrics, contain = self.config.scheduler, self.config.metrics, self._containment
+        if overridden(metrics, "schedule_skipped"):
+
+            def skipped(reason: str, count: int = 1) -> None:
+                contain.call(
+                    None, "metrics", "schedule_skipped", lambda: metrics.schedule_skipped(self.name, reason, count)
+                )
+
+            for reason in scheduler.skipped:
+                skipped(reason, 0)
+            scheduler.on_skip = skipped
+        seconds = scheduler.expected_interval
+        if seconds is not None and overridden(metrics, "expected_interval"):
+            contain.call(None, "metrics", "expected_interval", lambda: metrics.expected_interval(self.name, seconds))
 
     def _tick(self, **kwargs: Any) -> Run:
         """One run of a schedule, waited for in every mode: the scheduler must know whether it is still going on."""

@@ -55,6 +55,12 @@ class Metrics(Provider):
     def task_restored(self, task: Task) -> None:
         """A task's result was taken from the storage; it did not start and does not end."""
 
+    def expected_interval(self, workflow: str, seconds: float) -> None:
+        """A workflow is scheduled to run every so many seconds."""
+
+    def schedule_skipped(self, workflow: str, reason: str, count: int = 1) -> None:
+        """`count` scheduled runs were not made; 0 for a reason that may come, so that its series is born at 0."""
+
     def provider_failed(self, provider: str, method: str) -> None:
         """A provider raised; the engine contained it."""
 

@@ -115,4 +115,11 @@ TELEMETRY_DROPPED = Metric(
 )
 BUILD = Metric("dotflow.build", "info", "The version of dotflow that runs.", (VERSION,))
 
+# What can be lost before it is sent, as the label `signal` says it.
+SIGNALS: Final = ("metrics", "notify", "server", "spans")
+
+# The label `error_type` of an error without a type, as OpenTelemetry says it:
+# https://opentelemetry.io/docs/specs/semconv/registry/attributes/error/
+OTHER_ERROR: Final = "_OTHER"
+
 METRICS: Final[tuple[Metric, ...]] = tuple(value for value in list(globals().values()) if isinstance(value, Metric))

@@ -48,7 +48,6 @@ class TickingScheduler(Scheduler):
     """
 
     def __init__(self, *, limits: Limits, drain_timeout: float, clock: Clock | None) -> None:
-        self.on_skip: Callable[[str], None] | None = None
         self.idle = threading.Event()
         self.idle.set()
         self._clock: Clock = clock or SystemClock()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dotflow.abc.metrics import Metrics
 from dotflow.errors import InvalidOption
+from dotflow.names import metrics as names
 from dotflow.task import SpanContext
 from dotflow_prometheus import options
 from dotflow_prometheus.active import ActiveRuns
@@ -25,10 +26,6 @@ if TYPE_CHECKING:
     from dotflow_prometheus.workflow_series import WorkflowSeries
 
 __all__ = ["MetricsPrometheus"]
-
-# What OpenTelemetry calls an error without a type:
-# https://opentelemetry.io/docs/specs/semconv/registry/attributes/error/
-_NO_ERROR_TYPE: Final = "_OTHER"
 
 # An int: 1e9 would first round the nanoseconds since the epoch to a float, which is off by up to 128 of them.
 _SECOND_NS: Final = 1_000_000_000
@@ -173,7 +170,7 @@ class MetricsPrometheus(Metrics):
 
     def _count_error(self, series: TaskSeries, task: Task, span: SpanContext | None) -> None:
         error = task.error
-        self._series.errors(series, error.exception if error else _NO_ERROR_TYPE).add(1, span)
+        self._series.errors(series, error.exception if error else names.OTHER_ERROR).add(1, span)
 
     def _span(self, owner: Run | Task | None) -> SpanContext | None:
         """The span for an exemplar; only a sampled one can be found later."""

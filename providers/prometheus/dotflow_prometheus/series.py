@@ -25,8 +25,6 @@ __all__ = ["Series"]
 _logger = logging.getLogger(logs.LOGGER)
 
 _OWN_SIGNAL: Final = "metrics"
-# What the contract `Metrics.telemetry_dropped` names: known beforehand, so they can be at 0 from the start.
-_SIGNALS: Final = (_OWN_SIGNAL, "notify", "server", "spans")
 
 
 class Series:
@@ -47,7 +45,7 @@ class Series:
         self._skipped = self._counters(names.SCHEDULE_SKIPPED)
         self._provider_errors = self._counters(names.PROVIDER_ERRORS)
         self._dropped = self._counters(names.TELEMETRY_DROPPED)
-        for signal in _SIGNALS:
+        for signal in names.SIGNALS:
             self._dropped.preset((signal,))
 
     def workflow(self, workflow: str) -> WorkflowSeries:
