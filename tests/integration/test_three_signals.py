@@ -8,9 +8,10 @@ import logging
 import urllib.request
 
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
 from dotflow import Config, DotFlow, action, observability
 from dotflow.names import metrics as names
-from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from support.otlp import OtlpEndpoint
 
 _OPENMETRICS = "application/openmetrics-text; version=1.0.0"
