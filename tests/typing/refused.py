@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from dotflow import Config, Context, DotFlow, Task, action
+from dotflow import Config, Context, DotFlow, Task, action, providers
 from dotflow.abc import Storage
+from dotflow.events import TaskEnded
 from dotflow.providers import LogStructlog, StorageFile
-from dotflow.providers import StorageFiel  # type: ignore[attr-defined]  # noqa: F401, I001  # fmt: skip
+
+providers.StorageFiel  # type: ignore[attr-defined]
 
 
 @action(retries=3)  # type: ignore[call-overload, untyped-decorator]
