@@ -45,7 +45,7 @@ typing: .venv/dev.stamp
 check: lint typing test
 
 bench: .venv/dev.stamp
-	@$(BIN)/python benchmarks/floor.py
+	@$(BIN)/python benchmarks/floor.py --flat
 
 wheel: .venv/dev.stamp
 	@$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .

@@ -8,12 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar, overload
 
-from dotflow.errors import InvalidOption
+from dotflow.errors import InvalidOption, StepSignatureError
 
-__all__ = ["ActionOptions", "action", "check_seconds", "options_of"]
+__all__ = ["ActionOptions", "action", "check_seconds", "is_async", "named_part", "options_of"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 _TOO_LONG = 1e300  # no number from here on, infinity and NaN included, is a time
+_LONGEST_DELAY = 1e18  # seconds; that is longer than the universe is old, and fits a clock's nanoseconds
 _LARGEST_DOUBLING = 60  # beyond it a delay is longer than the universe is old
 _MARK = "__dotflow_action__"
 
@@ -40,7 +41,8 @@ class ActionOptions:
 
     def delay_before(self, attempt: int) -> float:
         """Seconds to wait before the given attempt (2 is the first retry)."""
-        return self.retry_delay * 2.0 ** min(attempt - 2, _LARGEST_DOUBLING) if self.backoff else self.retry_delay
+        delay = self.retry_delay * 2.0 ** min(attempt - 2, _LARGEST_DOUBLING) if self.backoff else self.retry_delay
+        return min(delay, _LONGEST_DELAY)
 
 
 @overload
@@ -75,7 +77,7 @@ def action(
 
     Raises:
         InvalidOption: (a `ValueError`) `retry` below 1, a negative or non-numeric time.
-        TypeError: what is decorated cannot be called.
+        StepSignatureError: (a `TypeError`) what is decorated cannot be called.
     """
     options = ActionOptions(name=name, retry=retry, retry_delay=retry_delay, backoff=backoff, timeout=timeout)
     if func is not None:
@@ -86,40 +88,70 @@ def action(
 def options_of(step: object) -> ActionOptions | None:
     """The options that `@action` left on a step, or None if it was never marked.
 
-    A class is marked only itself: a subclass of a step is no step until it is decorated too.
+    A class is marked only itself: neither a subclass nor an instance of a step is a step.
     """
-    found = vars(step).get(_MARK) if isinstance(step, type) else getattr(step, _MARK, None)
+    if inspect.ismethod(step):
+        step = step.__func__
+    found = getattr(step, "__dict__", {}).get(_MARK)
     return found if isinstance(found, ActionOptions) else None
 
 
 def _mark(func: F, options: ActionOptions) -> F:
     if isinstance(func, (staticmethod, classmethod)):
-        raise TypeError(f"put @action below @{type(func).__name__}, next to the function")
+        raise StepSignatureError(f"put @action below @{type(func).__name__}, next to the function")
     if not callable(func):
-        raise TypeError(f"@action marks functions and classes, got {func!r}")
+        raise StepSignatureError(f"@action marks functions and classes, got {func!r}")
     if isinstance(func, type):
         _refuse_method_options(func)
-    elif options_of(func) is not None or inspect.ismethod(func) or inspect.isbuiltin(func):
-        # Marked before under other options, or unable to hold a mark: mark a stand-in, leave the original alone.
+    if options_of(func) is not None:
+        func = _stand_in(func)  # marked before, under other options: leave the original alone
+    try:
+        setattr(func, _MARK, options)
+    except (AttributeError, TypeError):  # a builtin, a bound method, an object with __slots__: it cannot hold a mark
         func = _stand_in(func)
-    setattr(func, _MARK, options)
+        setattr(func, _MARK, options)
     return func
 
 
-def _stand_in(func: F) -> F:
-    if inspect.iscoroutinefunction(func):
+def is_async(target: Callable[..., Any]) -> bool:
+    """True if calling it gives a coroutine: an async function, or an object whose class has an async `__call__`."""
+    if inspect.iscoroutinefunction(target):
+        return True
+    call = getattr(type(target), "__call__", None)  # noqa: B004 - asks how it is called, not whether
+    return not isinstance(target, type) and inspect.iscoroutinefunction(call)
 
-        @functools.wraps(func)
+
+def _stand_in(func: F) -> F:
+    if isinstance(func, type):
+        named = {name: getattr(func, name) for name in ("__module__", "__qualname__", "__doc__")}
+        return type(func)(func.__name__, (func,), named)
+    if is_async(func):
+
         async def call_async(*args: Any, **kwargs: Any) -> Any:
             return await func(*args, **kwargs)
 
-        return call_async  # type: ignore[return-value]
+        return _dressed(call_async, func)
 
-    @functools.wraps(func)
     def call(*args: Any, **kwargs: Any) -> Any:
         return func(*args, **kwargs)
 
-    return call  # type: ignore[return-value]
+    return _dressed(call, func)
+
+
+def _dressed(wrapper: Callable[..., Any], func: F) -> F:
+    """The wrapper under the name and signature of what it calls, also of an object that has no name of its own."""
+    functools.update_wrapper(wrapper, func)
+    named = named_part(func)
+    wrapper.__module__ = getattr(named, "__module__", None) or "builtins"
+    wrapper.__name__, wrapper.__qualname__ = named.__name__, named.__qualname__
+    return wrapper  # type: ignore[return-value]
+
+
+def named_part(step: Callable[..., Any]) -> Callable[..., Any]:
+    """What the step is known by: the function inside a partial; the class of an object that has no name itself."""
+    while isinstance(step, functools.partial):
+        step = step.func
+    return step if hasattr(step, "__qualname__") else type(step)
 
 
 def _refuse_method_options(cls: type) -> None:

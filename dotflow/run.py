@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from typing import TYPE_CHECKING
 
+from dotflow.clock import SystemClock
 from dotflow.context import from_ns
 from dotflow.errors import RunFailed, RunTimeout
 from dotflow.status import TypeResult, TypeStatus
@@ -79,15 +81,16 @@ class Run:
     def wait(self, timeout: float | None = None) -> Run:
         """Wait until the run has ended and its providers are flushed; at most `timeout` seconds. Returns the run.
 
-        Ctrl-C while waiting cancels the run.
+        Ctrl-C while waiting cancels the run, and is raised again when it has ended; a second one is raised at once.
 
         Raises:
             RunTimeout: (a `TimeoutError`) the run is still going on.
         """
         try:
-            ended = self.ended.wait(timeout)
+            ended = SystemClock().wait(self.ended, math.inf if timeout is None else timeout)
         except KeyboardInterrupt:
             self.cancel()
+            SystemClock().wait(self.ended, math.inf)
             raise
         if not ended:
             raise RunTimeout(f"run {self.run_id} is still going on after {timeout:g} s")

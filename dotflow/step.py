@@ -7,7 +7,7 @@ import inspect
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from dotflow.action import ActionOptions, options_of
+from dotflow.action import ActionOptions, is_async, named_part, options_of
 from dotflow.errors import ImportModuleError, MissingActionDecorator, StepSignatureError
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Step:
         options = options_of(step)
         if options is None or not callable(step):
             raise MissingActionDecorator(step)
-        name: str = options.name or getattr(step, "__name__", None) or type(step).__name__
+        name: str = options.name or named_part(step).__name__
         is_class = isinstance(step, type)
         return cls(
             source=step,
@@ -124,12 +124,12 @@ def _inspect_call(target: Callable[..., Any], name: str, *, skip_first: bool = F
         parameters = []
     parameters = parameters[1:] if skip_first else parameters
     _refuse_unknown(parameters, name)
-    wanted = {parameter.name for parameter in parameters}
+    wanted = {parameter.name for parameter in parameters if not _is_variadic(parameter)}
     return Call(
         target=target,
         wants_initial="initial_context" in wanted,
         wants_previous="previous_context" in wanted,
-        is_async=_is_async(target),
+        is_async=is_async(target),
     )
 
 
@@ -148,17 +148,13 @@ def _refuse_unknown(parameters: list[inspect.Parameter], name: str) -> None:
 
 
 def _is_required(parameter: inspect.Parameter) -> bool:
-    variadic = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-    return not variadic and parameter.default is parameter.empty
+    return not _is_variadic(parameter) and parameter.default is parameter.empty
 
 
-def _is_async(target: Callable[..., Any]) -> bool:
-    if inspect.iscoroutinefunction(target):
-        return True
-    call = getattr(type(target), "__call__", None)  # noqa: B004 - asks how it is called, not whether
-    return not isinstance(target, type) and inspect.iscoroutinefunction(call)
+def _is_variadic(parameter: inspect.Parameter) -> bool:
+    return parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
 
 
 def _function_name(step: Callable[..., Any]) -> str:
-    owner = step if hasattr(step, "__qualname__") else type(step)
+    owner = named_part(step)
     return f"{owner.__module__}.{owner.__qualname__}"

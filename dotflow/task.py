@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SpanContext", "Task"]
 
+_TRACEPARENT_LENGTH = 55
+_ODD = frozenset("13579bdf")
 _NO_CARRIER: Mapping[str, str] = {}
 _NOT_STARTED = TypeStatus.NOT_STARTED
 
@@ -34,10 +36,10 @@ class SpanContext(NamedTuple):
 
         https://www.w3.org/TR/trace-context/#traceparent-header
         """
-        parts = carrier.get("traceparent", "").split("-")
-        if len(parts) < 4:  # noqa: PLR2004 - the four fields named above
+        header = carrier.get("traceparent", "")
+        if len(header) < _TRACEPARENT_LENGTH or not header[2] == header[35] == header[52] == "-":
             return None
-        return cls(parts[1], parts[2], bool(int(parts[3], 16) & 1))
+        return cls(header[3:35], header[36:52], header[54] in _ODD)
 
 
 class Task:

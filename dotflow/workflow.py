@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import inspect
 import logging
 import os
 import sys
@@ -94,8 +95,9 @@ class DotFlow:
         """Hand `start` with these keywords to `Config.scheduler`, which calls it at every tick. Blocks until it ends.
 
         Raises:
-            InvalidChoice, InvalidOption: a keyword that `start` would refuse, before the first tick.
+            InvalidChoice, InvalidOption, TypeError: a keyword that `start` would refuse, before the first tick.
         """
+        inspect.signature(self.start).bind(**kwargs)
         _check(**{"mode": SEQUENTIAL, "on_success": None, "on_failure": None, "executor": None, **kwargs})
         if type(self.config.scheduler) is SchedulerDefault:
             _logger.warning("nothing is scheduled: give DotFlow a Config(scheduler=...)")
@@ -233,7 +235,7 @@ def _in_background(run: Run, execute: Callable[[], None]) -> None:
     def work() -> None:
         try:
             execute()
-        except SystemExit:
+        except (KeyboardInterrupt, SystemExit):
             return  # the run has failed, `Run.result` says why; there is no caller left to raise it to
 
     context = contextvars.copy_context()

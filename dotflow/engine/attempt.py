@@ -67,7 +67,7 @@ def _run(attempt: Attempt, clock: Clock) -> Outcome:
     started = clock.monotonic_ns()
     outcome.started_ns = clock.time_ns()
     try:
-        outcome.value = _call_step(attempt)
+        outcome.value = None if outcome.interrupt else _call_step(attempt)
     except BaseException as error:  # noqa: BLE001 - reported, and raised again by the coordinator where it must be
         _fail(outcome, error)
     outcome.duration_ns = clock.monotonic_ns() - started
@@ -103,6 +103,9 @@ def _enter(around: tuple[Around, ...], outcome: Outcome) -> list[tuple[str, Abst
             manager.__enter__()
         except Exception as error:  # noqa: BLE001 - counted by the coordinator, from the outcome
             outcome.provider_errors += ((provider, "attach", error),)
+        except BaseException as error:  # noqa: BLE001 - ends the program: the step does not begin
+            _fail(outcome, error)
+            break
         else:
             entered.append((provider, manager))
     return entered
@@ -114,6 +117,8 @@ def _leave(provider: str, manager: AbstractContextManager[None], outcome: Outcom
         manager.__exit__(None, None, None)
     except Exception as error:  # noqa: BLE001
         outcome.provider_errors += ((provider, "attach", error),)
+    except BaseException as error:  # noqa: BLE001
+        _fail(outcome, error)
 
 
 def _call_step(attempt: Attempt) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from dotflow.names import logs
@@ -37,13 +38,21 @@ class Containment:
         except Exception as error:  # noqa: BLE001 - this is the place
             self.caught(run, provider, method, error)
 
+    def call_apart(self, run: Run | None, provider: str, method: str, function: Callable[[], object]) -> None:
+        """As `call`, where there is no program to end (a thread of the engine's own) or no way to: nothing at all leaves."""
+        try:
+            function()
+        except BaseException as error:  # noqa: BLE001
+            self.caught(run, provider, method, error)
+
     def caught(self, run: Run | None, provider: str, method: str, error: BaseException) -> None:
         """Count an error of a provider, and report it if it is the first of its kind."""
         if run is not None:
             self._count(run.provider_errors, (provider, method), 1)
         self._tell_metrics(lambda: self._metrics.provider_failed(provider, method))
         if self._is_first(provider, type(error)):
-            _logger.warning(
+            _log(
+                logging.WARNING,
                 "%s.%s raised %s; the run goes on without it, and more of the same is only counted",
                 provider,
                 method,
@@ -57,7 +66,8 @@ class Containment:
             self._count(run.dropped, signal, count)
         self._tell_metrics(lambda: self._metrics.telemetry_dropped(signal, count))
         if self._is_first(signal, "dropped"):
-            _logger.warning(
+            _log(
+                logging.WARNING,
                 "%s: %d lost%s, %s; more of the same is only counted",
                 signal,
                 count,
@@ -80,5 +90,11 @@ class Containment:
     def _tell_metrics(self, tell: Callable[[], None]) -> None:
         try:
             tell()
-        except Exception:
-            _logger.debug("metrics could not count a contained error", exc_info=True)
+        except BaseException as error:  # noqa: BLE001
+            _log(logging.DEBUG, "metrics could not count a contained error", exc_info=error)
+
+
+def _log(level: int, text: str, *args: object, exc_info: BaseException | None = None) -> None:
+    """Tell it on the logger; a filter of the application's that raises harms the run no more than a provider does."""
+    with suppress(Exception):
+        _logger.log(level, text, *args, exc_info=exc_info)

@@ -86,7 +86,8 @@ class Coordinator:
         self._courier = courier
         self._keep_going = keep_going
         self._wake = threading.Event()
-        self._interrupts = interrupts(self.wake)
+        # Not `self.wake`: a signal handler must not set an Event, whose lock the interrupted thread may hold.
+        self._interrupts = interrupts(self._wake_executor)
         self._executor = make_executor(self._interrupts)
         self._ready: deque[_Flight] = deque()
         self._running: dict[Attempt, _Flight] = {}
@@ -101,6 +102,9 @@ class Coordinator:
     def wake(self) -> None:
         """Look again at what is to be done: called from any thread, when the run is cancelled or interrupted."""
         self._wake.set()
+        self._wake_executor()
+
+    def _wake_executor(self) -> None:
         self._executor.wake()
 
     def execute(self, on_end: Callable[[Run], None]) -> None:
@@ -109,19 +113,18 @@ class Coordinator:
         Raises:
             KeyboardInterrupt, SystemExit: what interrupted the run, once it has been ended and flushed.
         """
-        self._courier.open()
-        interrupt: BaseException | None = None
-        try:
-            with self._interrupts:
-                interrupt = self._drive_to_the_end()
-                self._interrupts.open = True
-                on_end(self._run)
-        finally:
-            self._interrupts.open = False
-            self._let_go()
-        self._interrupts.check()
+        with self._interrupts:
+            self._courier.open(self._run)
+            interrupt = self._drive_to_the_end()
+            try:
+                with self._interrupts.let_through():
+                    on_end(self._run)
+            finally:
+                self._interrupts.open = False
+                self._let_go()
         if interrupt is not None:
             raise interrupt
+        self._check()
 
     def _let_go(self) -> None:
         try:
@@ -137,6 +140,7 @@ class Coordinator:
             self._open()
             self._drive()
         except BaseException as error:  # noqa: BLE001 - raised again when everything that was begun is ended
+            self._interrupts.open = False
             interrupt = error
             self._abandon(error)
         self._close(started)
@@ -153,13 +157,21 @@ class Coordinator:
         for lane in self._lanes:
             self._advance(lane)
         while self._ready or self._running or self._retries:
-            self._interrupts.check()
+            self._check()
             if self._run.cancelled.is_set() and not self._cancelling:
                 self._cancel()
             while self._ready and len(self._running) < self._executor.slots:
                 self._launch(self._ready.popleft())
+            self._check()
             self._await_something()
+        self._check()
+
+    def _check(self) -> None:
+        """Raise what is to end the program: a Ctrl-C that was held back, or what a provider raised."""
         self._interrupts.check()
+        if self._dispatch.interrupt is not None:
+            interrupt, self._dispatch.interrupt = self._dispatch.interrupt, None
+            raise interrupt
 
     def _await_something(self) -> None:
         wait = self._until_next_retry()
@@ -169,7 +181,9 @@ class Coordinator:
                 attempt, outcome = found
                 self._settle(self._running.pop(attempt), outcome)
         elif wait is not None and wait > 0:
-            self._clock.wait(self._wake, wait)
+            with self._interrupts.let_through():
+                self._interrupts.check()
+                self._clock.wait(self._wake, wait)
             self._wake.clear()
         while self._retries and self._retries[0][0] <= self._clock.monotonic_ns():
             self._ready.append(heapq.heappop(self._retries)[2])
@@ -274,6 +288,10 @@ class Coordinator:
         except Exception as error:  # noqa: BLE001 - it fails the task, whatever it is
             outcome.error = ErrorInfo.of(error)
             outcome.result = TypeResult.FAILURE
+        except BaseException as error:  # noqa: BLE001 - ends the program, once the task is ended
+            outcome.error = ErrorInfo.of(error)
+            outcome.result = TypeResult.CANCELLATION
+            outcome.interrupt = error
         else:
             task._current_context = context  # noqa: SLF001
 
@@ -315,12 +333,8 @@ class Coordinator:
         self._ready = deque(f for f in self._ready if f.task.attempt or f.task.group_name != group_name)
 
     def _call_back(self, task: Task, callback: Callable[..., object]) -> None:
-        interrupts = self._interrupts
-        interrupts.open = True
-        try:
+        with self._interrupts.let_through():
             self._containment.call(self._run, "callback", task.task_id, lambda: callback(task=task))
-        finally:
-            interrupts.open = False
 
     # --- ends before the end
 

@@ -29,71 +29,101 @@ class Courier:
     """Delivers calls in order, one at a time, from one thread with a bounded queue.
 
     The thread lives while a run is open and ends with the last of them. A call that does not come back is given up
-    when its run drains: another thread takes over, and only the provider that hangs loses its calls, until it returns.
+    when its run drains, or when the queue is full after `patience` seconds: another thread takes over, and only the
+    provider that hangs loses its calls, until it returns.
     """
 
-    def __init__(self, containment: Containment, capacity: int = 10_000) -> None:
+    def __init__(self, containment: Containment, capacity: int = 10_000, patience: float = 5.0) -> None:
         self._containment = containment
+        self._patience = patience
         self._capacity = capacity
         self._changed = threading.Condition()
         self._jobs: deque[_Job] = deque()
-        self._open_runs = 0
+        self._left: dict[str, int] = {}  # of each open run, the calls that are queued or going on
         self._thread: threading.Thread | None = None
         self._current: _Job | None = None
         self._current_since = 0.0
         self._hung: Counter[str] = Counter()
 
-    def open(self) -> None:
+    def open(self, run: Run) -> None:
         """A run will have calls to deliver."""
         with self._changed:
-            self._open_runs += 1
+            self._left[run.run_id] = 0
 
-    def put(self, job_run: Run, provider: str, method: str, deliver: Callable[[], object]) -> None:
+    def put(self, run: Run, provider: str, method: str, deliver: Callable[[], object]) -> None:
         """Queue a call; if the queue is full it is dropped and counted."""
-        job = _Job(job_run, provider, method, deliver)
+        job, purged = _Job(run, provider, method, deliver), []
         with self._changed:
+            if len(self._jobs) >= self._capacity:
+                purged = self._purge_hung()
             full = len(self._jobs) >= self._capacity
             if not full:
                 self._jobs.append(job)
+                self._left[run.run_id] += 1
                 self._ensure_thread()
                 self._changed.notify_all()
+        self._drop(purged, "an earlier call has not come back")
         if full:
-            self._containment.dropped(job.run, provider, 1, f"its queue of {self._capacity} is full")
+            self._drop([job], f"the queue of {self._capacity} is full")
 
-    def close(self, timeout: float) -> None:
-        """A run has ended: wait up to `timeout` seconds until all is delivered; drop and count what is not."""
+    def close(self, run: Run, timeout: float) -> None:
+        """A run has ended: wait up to `timeout` seconds until its calls are delivered; drop and count what is not."""
         deadline = time.monotonic() + timeout
         with self._changed:
-            if not self._changed.wait_for(self._is_idle, timeout / 2):
+            while self._left[run.run_id] and (now := time.monotonic()) < deadline:
                 self._give_up_on_hung(timeout / 2)
-                self._changed.wait_for(self._is_idle, max(0.0, deadline - time.monotonic()))
-            late = list(self._jobs)
-            self._jobs.clear()
-            if late:
+                self._changed.wait(min(deadline - now, self._until_hung(timeout / 2)))
+            late = self._remove(lambda job: job.run is run)
+            if late and self._current is not None and self._current.run is run:
                 # The call still going on has had its time as well: whoever comes next must not wait for it.
                 self._give_up_on_hung(0.0)
-            self._open_runs -= 1
+            del self._left[run.run_id]
             self._changed.notify_all()
         self._drop(late, f"not delivered within {timeout:g} s of the end of the run")
 
-    def _is_idle(self) -> bool:
-        return not self._jobs and self._current is None
+    def is_hung(self, provider: str) -> bool:
+        """True if a call of the provider was given up and has not come back yet."""
+        return self._hung[provider] > 0
+
+    def _purge_hung(self) -> list[_Job]:
+        if not self._give_up_on_hung(self._patience):
+            return []
+        return self._remove(lambda job: self._hung[job.provider] > 0)
+
+    def _remove(self, unwanted: Callable[[_Job], bool]) -> list[_Job]:
+        removed = [job for job in self._jobs if unwanted(job)]
+        self._jobs = deque(job for job in self._jobs if not unwanted(job))
+        for job in removed:
+            self._count_off(job)
+        return removed
+
+    def _count_off(self, job: _Job) -> None:
+        if job.run.run_id in self._left:
+            self._left[job.run.run_id] -= 1
 
     def _ensure_thread(self) -> None:
         if self._thread is None:
             self._thread = threading.Thread(target=self._deliver_all, name="dotflow-courier", daemon=True)
             self._thread.start()
 
-    def _give_up_on_hung(self, patience: float) -> None:
+    def _until_hung(self, patience: float) -> float:
+        """Seconds until the current call has lasted longer than `patience`."""
+        if self._current is None:
+            return patience
+        return max(0.0, self._current_since + patience - time.monotonic())
+
+    def _give_up_on_hung(self, patience: float) -> bool:
         """Leave the thread whose call has lasted longer than `patience` seconds behind, and go on in a new one."""
         current = self._current
-        if current is None or time.monotonic() - self._current_since < patience:
-            return
+        if current is None or self._until_hung(patience) > 0:
+            return False
         self._hung[current.provider] += 1
+        self._count_off(current)
         self._current = None
         self._thread = None
         if self._jobs:
             self._ensure_thread()
+        return True
 
     def _deliver_all(self) -> None:
         me = threading.current_thread()
@@ -101,13 +131,13 @@ class Courier:
             if self._hung[job.provider]:
                 self._drop([job], "an earlier call has not come back")
             else:
-                self._containment.call(job.run, job.provider, job.method, job.deliver)
+                self._containment.call_apart(job.run, job.provider, job.method, job.deliver)
             if not self._done(me, job):
                 return
 
     def _take(self, me: threading.Thread) -> _Job | None:
         with self._changed:
-            self._changed.wait_for(lambda: self._jobs or not self._open_runs or self._thread is not me)
+            self._changed.wait_for(lambda: self._jobs or not self._left or self._thread is not me)
             if self._thread is not me:
                 return None
             if not self._jobs:
@@ -123,6 +153,7 @@ class Courier:
                 self._hung[job.provider] -= 1
                 return False
             self._current = None
+            self._count_off(job)
             self._changed.notify_all()
             return True
 

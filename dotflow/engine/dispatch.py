@@ -52,14 +52,26 @@ class _Moment(NamedTuple):
     event: type[events.Event] | None
 
 
+class _Binding(NamedTuple):
+    """What a shape knows beside the method: the run's dispatch, and the names under which a call is counted."""
+
+    dispatch: Dispatch
+    provider: str
+    method: str
+
+    def post(self, deliver: Callable[[], object]) -> None:
+        """Queue a call of a network provider with the courier."""
+        self.dispatch.post(self.provider, self.method, deliver)
+
+
 # --- shapes: from the subject of a moment (the run or a task) to the arguments of a provider's method
 
 
-def _task(_: Dispatch, method: Callable[..., Any]) -> Callable[[Task], object]:
+def _task(_: _Binding, method: Callable[..., Any]) -> Callable[[Task], object]:
     return method
 
 
-def _span_of_task(_: Dispatch, carrier: Callable[..., Any]) -> Callable[[Task], object]:
+def _span_of_task(_: _Binding, carrier: Callable[..., Any]) -> Callable[[Task], object]:
     def note(task: Task) -> None:
         task.carrier = carrier(task)
         task.span = task.innermost_span = SpanContext.of(task.carrier)
@@ -67,7 +79,7 @@ def _span_of_task(_: Dispatch, carrier: Callable[..., Any]) -> Callable[[Task], 
     return note
 
 
-def _span_of_attempt(_: Dispatch, carrier: Callable[..., Any]) -> Callable[[Task], object]:
+def _span_of_attempt(_: _Binding, carrier: Callable[..., Any]) -> Callable[[Task], object]:
     def note(task: Task) -> None:
         found = carrier(task)
         if found is not task.carrier:
@@ -77,14 +89,14 @@ def _span_of_attempt(_: Dispatch, carrier: Callable[..., Any]) -> Callable[[Task
     return note
 
 
-def _span_of_run(_: Dispatch, carrier: Callable[..., Any]) -> Callable[[Run], object]:
+def _span_of_run(_: _Binding, carrier: Callable[..., Any]) -> Callable[[Run], object]:
     def note(run: Run) -> None:
         run.span = SpanContext.of(carrier(run))
 
     return note
 
 
-def _opening(_: Dispatch, method: Callable[..., Any]) -> Callable[[Run], object]:
+def _opening(_: _Binding, method: Callable[..., Any]) -> Callable[[Run], object]:
     extra = _wants_run(method)
     return lambda run: method(
         run.workflow_id,
@@ -97,14 +109,14 @@ def _opening(_: Dispatch, method: Callable[..., Any]) -> Callable[[Run], object]
     )
 
 
-def _closing(_: Dispatch, method: Callable[..., Any]) -> Callable[[Run], object]:
+def _closing(_: _Binding, method: Callable[..., Any]) -> Callable[[Run], object]:
     extra = _wants_run(method)
     return lambda run: method(
         run.workflow_id, run_id=run.run_id, duration=run.duration, failed=run.failed, **extra(run)
     )
 
 
-def _duration(_: Dispatch, method: Callable[..., Any]) -> Callable[[Run], object]:
+def _duration(_: _Binding, method: Callable[..., Any]) -> Callable[[Run], object]:
     extra = _wants_run(method)
     return lambda run: method(run.workflow_id, run.duration, **extra(run))
 
@@ -117,44 +129,38 @@ def _run_line(event: str) -> _Shape:
     return lambda _, method: lambda run: method(event=event, run=run)
 
 
-def _post_task(dispatch: Dispatch, method: Callable[..., Any]) -> Callable[[Task], object]:
+def _post_task(binding: _Binding, method: Callable[..., Any]) -> Callable[[Task], object]:
     """Through the courier, with the task as it is at this moment."""
-    post = dispatch.post_to(method)
 
     def call(task: Task) -> None:
         seen = task.snapshot()
-        post(lambda: method(seen))
+        binding.post(lambda: method(seen))
 
     return call
 
 
-def _post_first(dispatch: Dispatch, method: Callable[..., Any]) -> Callable[[Run], object]:
-    post = dispatch.post_to(method)
-    return lambda _: post(lambda: method(dispatch.workflow)) if dispatch.is_first_run else None
+def _post_first(binding: _Binding, method: Callable[..., Any]) -> Callable[[Run], object]:
+    return lambda _: binding.post(lambda: method(binding.dispatch.workflow)) if binding.dispatch.is_first_run else None
 
 
-def _post_first_tasks(dispatch: Dispatch, method: Callable[..., Any]) -> Callable[[Run], object]:
-    post = dispatch.post_to(method)
-
+def _post_first_tasks(binding: _Binding, method: Callable[..., Any]) -> Callable[[Run], object]:
     def call(run: Run) -> None:
-        for task in run.tasks if dispatch.is_first_run else ():
+        for task in run.tasks if binding.dispatch.is_first_run else ():
             seen = task.snapshot()
-            post(lambda seen=seen: method(seen))  # type: ignore[misc]
+            binding.post(lambda seen=seen: method(seen))  # type: ignore[misc]
 
     return call
 
 
-def _post_status(dispatch: Dispatch, method: Callable[..., Any]) -> Callable[[Run], object]:
-    post = dispatch.post_to(method)
-
+def _post_status(binding: _Binding, method: Callable[..., Any]) -> Callable[[Run], object]:
     def call(run: Run) -> None:
         status = run.status.value
-        post(lambda: method(dispatch.workflow, status=status))
+        binding.post(lambda: method(binding.dispatch.workflow, status=status))
 
     return call
 
 
-_Shape = Callable[["Dispatch", Callable[..., Any]], Callable[[Any], object]]
+_Shape = Callable[[_Binding, Callable[..., Any]], Callable[[Any], object]]
 
 
 def _before(event: type[events.Event] | None, *rows: tuple[str, str, _Shape]) -> _Moment:
@@ -271,6 +277,7 @@ class Dispatch:
     ) -> None:
         self.workflow = workflow
         self.is_first_run = first
+        self.interrupt: BaseException | None = None
         self._run = run
         self._containment = containment
         self._courier = courier
@@ -288,29 +295,28 @@ class Dispatch:
         self.workflow_failed = self._calls["workflow_failed"]
 
     def emit(self, calls: Sequence[Handler], subject: Run | Task) -> None:
-        """Make the calls of a moment. Each provider gets its own, whatever the others do, Ctrl-C included."""
-        interrupt = None
+        """Make the calls of a moment. Each provider gets its own, whatever the others do.
+
+        What a provider raises to end the program (`sys.exit` in a listener) is kept in `interrupt`, for the coordinator
+        to raise when its books are in order.
+        """
         for provider, method, call in calls:
             try:
                 call(subject)
             except Exception as error:  # noqa: BLE001 - contained, counted and reported in one place
                 self._containment.caught(self._run, provider, method, error)
-            except BaseException as error:  # noqa: BLE001 - raised again below, once everybody has been told
-                interrupt = error
-        if interrupt is not None:
-            raise interrupt
+            except BaseException as error:  # noqa: BLE001 - raised by the coordinator
+                self.interrupt = self.interrupt or error
 
-    def post_to(self, method: Callable[..., Any]) -> Callable[[Callable[[], object]], None]:
-        """What queues calls of a network provider's method with the courier."""
-        provider = "notify" if isinstance(getattr(method, "__self__", None), Notify) else "server"
-        name = method.__name__
-        return lambda deliver: self._courier.put(self._run, provider, name, deliver)
+    def post(self, provider: str, method: str, deliver: Callable[[], object]) -> None:
+        """Queue a call with the courier."""
+        self._courier.put(self._run, provider, method, deliver)
 
     def _bind(self, config: Config, moment: _Moment) -> Iterable[Handler]:
         for provider, method, shape in moment.rows:
             owner = getattr(config, provider)
             if overridden(owner, method):
-                yield Handler(provider, method, shape(self, getattr(owner, method)))
+                yield Handler(provider, method, shape(_Binding(self, provider, method), getattr(owner, method)))
         if moment.event is not None:
             for listener in config.listeners:
                 yield Handler("listener", _name_of(listener), self._tell(listener, moment.event))

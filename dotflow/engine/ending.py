@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from dotflow.engine.dispatch import overridden
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from dotflow.abc.provider import Provider
     from dotflow.config import Config
@@ -20,23 +20,31 @@ if TYPE_CHECKING:
 
 __all__ = ["close_all", "flush_all"]
 
+_NETWORK = ("notify", "server")
 _KINDS = ("tracer", "metrics", "log", "notify", "server", "storage", "scheduler")
 
 
 def flush_all(config: Config, run: Run, containment: Containment, courier: Courier) -> None:
     """Deliver what is queued and flush every provider that buffers, side by side: one that hangs starves nobody."""
     deadline = time.monotonic() + config.drain_timeout
-    flushing = [
-        _in_thread(containment, run, kind, "flush", config.drain_timeout, getattr(config, kind).flush)
-        for kind in _KINDS
-        if overridden(getattr(config, kind), "flush")
-    ]
-    courier.close(config.drain_timeout)
+
+    def flush(kinds: Iterable[str]) -> list[tuple[str, str, threading.Thread]]:
+        left = max(0.0, deadline - time.monotonic())
+        return [
+            _in_thread(containment, run, kind, "flush", left, getattr(config, kind).flush)
+            for kind in kinds
+            if overridden(getattr(config, kind), "flush") and not courier.is_hung(kind)
+        ]
+
+    flushing = flush(kind for kind in _KINDS if kind not in _NETWORK)
+    courier.close(run, config.drain_timeout)
+    flushing += flush(_NETWORK)  # only now do they have all their calls
     _await(flushing, deadline, run, containment, config.drain_timeout)
     for kind in _KINDS:
         provider: Provider = getattr(config, kind)
         if overridden(provider, "take_dropped"):
-            containment.call(run, kind, "take_dropped", functools.partial(_tell_dropped, provider, run, containment))
+            tell = functools.partial(_tell_dropped, provider, run, containment)
+            containment.call_apart(run, kind, "take_dropped", tell)
 
 
 def _tell_dropped(provider: Provider, run: Run, containment: Containment) -> None:
@@ -64,7 +72,7 @@ def _in_thread(
     function: Callable[[float], object],
 ) -> tuple[str, str, threading.Thread]:
     thread = threading.Thread(
-        target=containment.call,
+        target=containment.call_apart,
         args=(run, kind, method, lambda: function(timeout)),
         name=f"dotflow-{method}-{kind}",
         daemon=True,

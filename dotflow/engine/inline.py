@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import math
 import queue
 import threading
 import time
@@ -38,6 +39,7 @@ class InlineExecutor(Executor):
         self._interrupts = interrupts
         self._detached = detached
         self._waiting: deque[Attempt] = deque()
+        self._lent: _Lent | None = None
         self._inbox: queue.SimpleQueue[tuple[Attempt, Outcome] | None] = queue.SimpleQueue()
         self._helper: _Helper | None = None
         self._cancelled = False
@@ -49,15 +51,12 @@ class InlineExecutor(Executor):
     def next(self, timeout: float | None) -> tuple[Attempt, Outcome] | None:
         """Run the attempt that was submitted. `timeout` does not matter: only its own limits how long it takes."""
         del timeout
-        attempt = self._waiting.popleft()
-        if self._detached or attempt.timeout or _is_under_a_loop(attempt):
-            return attempt, self._run_in_helper(attempt)
-        interrupts = self._interrupts
-        interrupts.open = True
-        try:
-            return attempt, run_attempt(attempt, self._clock)
-        finally:
-            interrupts.open = False
+        if self._lent is None:
+            attempt = self._waiting.popleft()
+            if not self._detached and not attempt.timeout and not _is_under_a_loop(attempt):
+                return attempt, self._run_here(attempt)
+            self._lent = self._lend(attempt)
+        return self._await(self._lent)
 
     def wake(self) -> None:
         """Make a wait for the helper look at what has changed."""
@@ -65,8 +64,9 @@ class InlineExecutor(Executor):
 
     def cancel(self) -> None:
         """Give up the attempt in the helper. One in the calling thread cannot be given up: it is what calls."""
+        if not self._cancelled and self._lent is not None:
+            self._give_up(self._lent.attempt)
         self._cancelled = True
-        self.wake()
 
     def close(self) -> None:
         """Let the helper end."""
@@ -74,39 +74,68 @@ class InlineExecutor(Executor):
             self._helper.jobs.put(None)
             self._helper = None
 
-    def _run_in_helper(self, attempt: Attempt) -> Outcome:
-        outcome = blank_outcome(self._clock)
-        started = time.monotonic()
+    def _run_here(self, attempt: Attempt) -> Outcome:
+        interrupts = self._interrupts
+        interrupts.open = True
+        try:
+            interrupts.check()  # a Ctrl-C of before it was open would else wait for the end of the step
+            return run_attempt(attempt, self._clock)
+        finally:
+            interrupts.open = False
+
+    def _lend(self, attempt: Attempt) -> _Lent:
+        lent = _Lent(attempt, blank_outcome(self._clock))
         self._helper = self._helper or _Helper(self._clock, self._inbox)
         self._helper.jobs.put((attempt, contextvars.copy_context()))
-        found = self._await(attempt, started + attempt.timeout if attempt.timeout else None)
-        if isinstance(found, Outcome):
-            return found
-        self._give_up(attempt)
-        outcome.duration_ns = round((time.monotonic() - started) * 1e9)
-        outcome.error = ErrorInfo.of(found)
-        outcome.result = TypeResult.TIMEOUT if isinstance(found, AttemptTimeout) else TypeResult.CANCELLATION
-        return outcome
+        return lent
 
-    def _await(self, attempt: Attempt, deadline: float | None) -> Outcome | AttemptTimeout | AttemptCancelled:
-        while True:
-            if self._cancelled or self._interrupts.pending:
-                return AttemptCancelled("the run was cancelled while the step was running; it was given up")
-            left = LONGEST_BLOCK if deadline is None else deadline - time.monotonic()
+    def _await(self, lent: _Lent) -> tuple[Attempt, Outcome] | None:
+        """What became of the attempt in the helper; None after a wake-up, to be called again."""
+        while not self._cancelled:
+            left = lent.seconds_left()
             if left <= 0 and self._inbox.empty():
-                return AttemptTimeout(attempt.timeout)
+                self._give_up(lent.attempt)
+                return self._end(lent, lent.given_up(AttemptTimeout(lent.attempt.timeout), TypeResult.TIMEOUT))
             try:
                 item = self._inbox.get(timeout=max(0.0, min(left, LONGEST_BLOCK)))
             except queue.Empty:
                 continue
-            # None is a wake-up; another attempt is one that was given up earlier and has come to its end.
-            if item is not None and item[0] is attempt:
-                return item[1]
+            if item is None:
+                return None
+            if item[0] is lent.attempt:  # another one was given up earlier, and has come to its end
+                return self._end(lent, item[1])
+        cancelled = AttemptCancelled("the run was cancelled while the step was running; it was given up")
+        return self._end(lent, lent.given_up(cancelled, TypeResult.CANCELLATION))
+
+    def _end(self, lent: _Lent, outcome: Outcome) -> tuple[Attempt, Outcome]:
+        self._lent = None
+        return lent.attempt, outcome
 
     def _give_up(self, attempt: Attempt) -> None:
         self.close()
         if attempt.loop is not None:
             attempt.loop.cancel()
+
+
+class _Lent:
+    """The attempt that the helper has, and since when."""
+
+    def __init__(self, attempt: Attempt, blank: Outcome) -> None:
+        self.attempt = attempt
+        self._blank = blank
+        self._started = time.monotonic()
+
+    def seconds_left(self) -> float:
+        """Until its timeout."""
+        return self._started + self.attempt.timeout - time.monotonic() if self.attempt.timeout else math.inf
+
+    def given_up(self, error: Exception, result: TypeResult) -> Outcome:
+        """What is reported of it when it is not waited for any longer."""
+        outcome = self._blank
+        outcome.duration_ns = round((time.monotonic() - self._started) * 1e9)
+        outcome.error = ErrorInfo.of(error)
+        outcome.result = result
+        return outcome
 
 
 class _Helper:

@@ -84,10 +84,11 @@ class LogStructlog(Log):
 
     def info(self, **kwargs: Any) -> None:
         """Write at INFO."""
-        if kwargs.get("event") == logs.WORKFLOW_STARTED:
+        event = kwargs.pop("event", "")
+        if event == logs.WORKFLOW_STARTED:
             self._look_at_logging()
         if self._level <= logging.INFO:
-            self._log.info(kwargs.pop("event", ""), **fields_of(**kwargs))
+            self._log.info(event, **fields_of(**kwargs))
 
     def error(self, **kwargs: Any) -> None:
         """Write at ERROR."""
@@ -127,14 +128,15 @@ class LogStructlog(Log):
             self._mark_handlers(root)
 
     def _open_tap(self, root: logging.Logger) -> None:
-        self._tap = _Tap(self._level, self._own_logger())
-        self._tap.previous_level = root.level
+        if self._tap is None:
+            self._tap = _Tap(self._level, self._own_logger(of_others=True))
+            self._tap.previous_level = root.level
         root.addHandler(self._tap)
         if root.getEffectiveLevel() > self._level:
             root.setLevel(self._level)
         if self._capture and not structlog.is_configured():
             structlog.configure(
-                processors=[structlog.contextvars.merge_contextvars, _name_the_span, *self._processors(tidy=True)],
+                processors=[structlog.contextvars.merge_contextvars, _name_the_span, *self._processors(of_others=True)],
                 logger_factory=self._sink.logger,
                 wrapper_class=self._wrapper(),
             )
@@ -162,22 +164,23 @@ class LogStructlog(Log):
 
     # --- structlog
 
-    def _own_logger(self) -> Any:
+    def _own_logger(self, *, of_others: bool = False) -> Any:
         return structlog.wrap_logger(
-            self._sink.logger(), processors=self._processors(), wrapper_class=self._wrapper()
+            self._sink.logger(), processors=self._processors(of_others=of_others), wrapper_class=self._wrapper()
         ).bind()
 
     def _wrapper(self) -> Any:
         return structlog.make_filtering_bound_logger(self._level)
 
-    def _processors(self, *, tidy: bool = False) -> list[Any]:
+    def _processors(self, *, of_others: bool) -> list[Any]:
+        """How a line is made. Only the lines of others have a stack or an exception to format, and fields in any order."""
         console = self._format == "console" or (self._format == "auto" and self._sink.is_terminal)
+        for_others = [structlog.processors.StackInfoRenderer(), structlog.processors.format_exc_info]
         return [
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key=logs.TIMESTAMP),
-            structlog.processors.StackInfoRenderer(),
-            structlog.processors.format_exc_info,
-            ConsoleLine(colors=self._sink.is_terminal) if console else JsonLine(tidy=tidy),
+            *(for_others if of_others else []),
+            ConsoleLine(colors=self._sink.is_terminal) if console else JsonLine(tidy=of_others),
         ]
 
 

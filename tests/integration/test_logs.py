@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import pytest
 import structlog
@@ -17,6 +18,9 @@ from dotflow import Config, DotFlow, action
 from dotflow.errors import InvalidChoice
 from dotflow.names import logs
 from dotflow.providers import LogStructlog, TracerOpenTelemetry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @contextmanager
@@ -47,8 +51,8 @@ def talk(initial_context):
         raise initial_context.storage
 
 
-def run(log: LogStructlog, *steps, initial=None, handlers=(), **config):
-    with logging_with(*handlers), DotFlow(Config(log=log, **config), name="etl", workflow_id="w-1") as workflow:
+def run(make_log: Callable[[], LogStructlog], *steps, initial=None, handlers=(), **config):
+    with logging_with(*handlers), DotFlow(Config(log=make_log(), **config), name="etl", workflow_id="w-1") as workflow:
         workflow.task.add(step=list(steps) or [talk], initial_context=initial)
         return workflow.start()
 
@@ -59,7 +63,7 @@ def lines_of(path) -> list[dict]:
 
 def test_every_line_is_json_with_the_fields_of_the_contract(tmp_path):
     path = tmp_path / "deep" / "run.jsonl"
-    run_ = run(LogStructlog(format="json", output=path, capture=True), initial=ValueError("bad row"))
+    run_ = run(lambda: LogStructlog(format="json", output=path, capture=True), initial=ValueError("bad row"))
     lines = lines_of(path)
     assert [(line["level"], line["event"]) for line in lines] == [
         ("info", logs.WORKFLOW_STARTED),
@@ -108,7 +112,7 @@ def test_the_steps_own_lines_name_the_innermost_span(tmp_path):
             logging.getLogger("mine").warning("own, logging")
             structlog.get_logger().warning("own, structlog")
 
-    run_ = run(LogStructlog(format="json", output=path, capture=True), speak, tracer=tracer)
+    run_ = run(lambda: LogStructlog(format="json", output=path, capture=True), speak, tracer=tracer)
     lines = {line["event"]: line for line in lines_of(path)}
     assert lines["from logging"]["span_id"] == lines["from structlog"]["span_id"] == seen[0]
     assert lines["in a span that is not recorded"]["span_id"] == seen[0]
@@ -122,7 +126,7 @@ def test_the_steps_own_lines_name_the_innermost_span(tmp_path):
 
 def test_logging_that_nobody_configured_is_captured_unasked(tmp_path):
     path = tmp_path / "run.jsonl"
-    run_ = run(LogStructlog(format="json", output=path))
+    run_ = run(lambda: LogStructlog(format="json", output=path))
     (line,) = [line for line in lines_of(path) if line["event"] == "read 300 rows"]
     assert line["run_id"] == line["trace_id"] == run_.run_id
 
@@ -153,20 +157,20 @@ def test_extra_fields_of_the_users_never_collide_with_the_ids(tmp_path):
     def collide():
         logging.getLogger("mine").warning("x", extra={"task": "my own", "run_id": 1})
 
-    run_ = run(LogStructlog(format="json", output=tmp_path / "l"), collide, handlers=[handler])
+    run_ = run(lambda: LogStructlog(format="json", output=tmp_path / "l"), collide, handlers=[handler])
     assert run_.status == "Completed"
     assert stream.getvalue() == "my own\n"
 
 
 def test_structlog_unconfigured_carries_the_ids_to_its_own_output(tmp_path, capsys):
-    run_ = run(LogStructlog(format="json", output=tmp_path / "l"))
+    run_ = run(lambda: LogStructlog(format="json", output=tmp_path / "l"))
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "hello" in line]
     assert run_.run_id in line
 
 
 def test_the_users_own_logger_is_used_as_it_is():
     captured = structlog.testing.LogCapture()
-    run_ = run(LogStructlog(logger=structlog.wrap_logger(None, processors=[captured])))
+    run_ = run(lambda: LogStructlog(logger=structlog.wrap_logger(None, processors=[captured])))
     ours = [entry for entry in captured.entries if entry["event"].startswith(("task.", "workflow."))]
     assert [entry["event"] for entry in ours] == [
         *(logs.WORKFLOW_STARTED, logs.TASK_STARTED, logs.TASK_COMPLETED, logs.WORKFLOW_COMPLETED)
@@ -192,7 +196,7 @@ def test_a_value_that_cannot_be_written_never_loses_the_line(tmp_path):
         log.info("keys", value={1: 2, (3, 4): 5})
         log.info("cycle", value=cycle)
 
-    run(LogStructlog(format="json", output=path, capture=True), odd)
+    run(lambda: LogStructlog(format="json", output=path, capture=True), odd)
     lines = {line["event"]: line for line in lines_of(path)}
     assert lines["big"]["value"] == 2**80
     assert lines["surrogate"]["value"] == "\ud800"
@@ -213,7 +217,7 @@ def test_tracebacks_hold_no_local_variables(tmp_path):
         raise RuntimeError(len(password))
 
     for kind in ("json", "console"):
-        run(LogStructlog(format=kind, output=path, capture=True), leak)
+        run(lambda kind=kind: LogStructlog(format=kind, output=path, capture=True), leak)
     text = path.read_text()
     assert "RuntimeError" in text
     assert "ValueError: caught" in text
@@ -222,7 +226,7 @@ def test_tracebacks_hold_no_local_variables(tmp_path):
 
 def test_levels_filter_and_bad_ones_are_refused(tmp_path):
     path = tmp_path / "run.jsonl"
-    run(LogStructlog(level="warning", format="json", output=path), initial=ValueError())
+    run(lambda: LogStructlog(level="warning", format="json", output=path), initial=ValueError())
     assert [line["event"] for line in lines_of(path)] == [logs.TASK_RETRYING, logs.TASK_FAILED, logs.WORKFLOW_FAILED]
     with pytest.raises(InvalidChoice, match=r"level='LOUD'.*'DEBUG', 'INFO'"):
         LogStructlog(level="loud")
@@ -232,7 +236,7 @@ def test_levels_filter_and_bad_ones_are_refused(tmp_path):
 
 def test_the_console_shows_people_what_people_need(tmp_path):
     path = tmp_path / "run.txt"
-    run_ = run(LogStructlog(format="console", output=path), initial=ValueError("bad row"))
+    run_ = run(lambda: LogStructlog(format="console", output=path), initial=ValueError("bad row"))
     text = path.read_text()
     assert "workflow_id" not in text
     assert text.count("Traceback (most recent call last)") == 1

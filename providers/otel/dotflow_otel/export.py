@@ -16,11 +16,10 @@ from opentelemetry.sdk.environment_variables import (
 )
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from dotflow.errors import InvalidOption
 from dotflow_otel.ids import RunIdGenerator
-from dotflow_otel.watched import WatchedExporter
+from dotflow_otel.outbox import Outbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -47,12 +46,12 @@ class Pipeline:
         *,
         ids: RunIdGenerator | None = None,
         owned: TracerProvider | None = None,
-        exporters: Sequence[WatchedExporter] = (),
+        outboxes: Sequence[Outbox] = (),
     ) -> None:
         self.provider = provider
         self.ids = ids
         self._owned = owned
-        self._exporters = exporters
+        self._outboxes = outboxes
         self._closed = False
 
     def flush(self, seconds: float) -> None:
@@ -65,10 +64,9 @@ class Pipeline:
             provider = cast("_Flushable", self.provider)
             _within(seconds, "dotflow-otel-flush", lambda: provider.force_flush(round(seconds * 1000)))
 
-    def take_lost(self) -> dict[str, int]:
-        """How many spans our own exporters could not deliver since this was last asked, by where they were to go."""
-        lost = {exporter.where: exporter.take_lost() for exporter in self._exporters}
-        return {where: count for where, count in lost.items() if count}
+    def take_lost(self) -> list[tuple[int, str]]:
+        """How many spans did not get through since this was last asked, and why; of a provider of our own."""
+        return [lost for outbox in self._outboxes for lost in outbox.take_lost()]
 
     def close(self, seconds: float) -> None:
         """Shut down what was created here, within `seconds`; a provider of the application's is left alone.
@@ -101,10 +99,10 @@ def private_pipeline(
     resource = Resource.create({SERVICE_NAME: service_name} if service_name else _default_name())
     ids = RunIdGenerator()
     provider = TracerProvider(resource=resource, id_generator=ids, shutdown_on_exit=False)
-    exporters = [WatchedExporter(exporter, where) for exporter, where in _exporters(endpoint, file, seconds)]
-    for exporter in exporters:
-        provider.add_span_processor(BatchSpanProcessor(exporter))
-    pipeline = Pipeline(provider, ids=ids, owned=provider, exporters=exporters)
+    outboxes = [Outbox(exporter, where) for exporter, where in _exporters(endpoint, file, seconds)]
+    for outbox in outboxes:
+        provider.add_span_processor(outbox)
+    pipeline = Pipeline(provider, ids=ids, owned=provider, outboxes=outboxes)
     atexit.register(_close_at_exit, weakref.ref(pipeline), seconds)
     return pipeline
 

@@ -6,8 +6,8 @@ import os
 import threading
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry import baggage, trace
 from opentelemetry import context as otel_context
+from opentelemetry import trace
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.trace import Span, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -84,8 +84,8 @@ class TracerOpenTelemetry(Tracer):
         self._pipeline: Pipeline | None = None
         self._tracer: trace.Tracer = trace.NoOpTracer()
         self._runs: dict[str, _Open] = {}
-        self._tasks: dict[tuple[str, str], _Open] = {}
-        self._attempts: dict[tuple[str, str], _Open] = {}
+        self._tasks: _Spans = {}
+        self._attempts: _Spans = {}
         self._by_span_id: dict[str, Context] = {}
         if file is not None or set_global:
             self._begin(set_global=set_global)
@@ -133,7 +133,7 @@ class TracerOpenTelemetry(Tracer):
     def start_task(self, task: Task) -> None:
         """Open the span of a task."""
         run = self._runs.get(task.run_id)
-        self._open(self._tasks, task, names.TASK_SPAN.format(name=task.name), run, task.started_ns)
+        self._open(self._tasks, task, _task_span(task), run, task.started_ns)
 
     def end_task(self, task: Task) -> None:
         """Close the span of a task; it is an error only if the task finally failed."""
@@ -142,8 +142,7 @@ class TracerOpenTelemetry(Tracer):
             return
         span = opened.span
         if span.is_recording():
-            _describe_end(span, task, task.result or TypeResult.SUCCESS)
-            span.set_attribute(names.TASK_STATUS, task.status.value)
+            span.set_attributes({names.TASK_STATUS: task.status.value, **_end(task, task.result or TypeResult.SUCCESS)})
             if task.status is TypeStatus.FAILED and task.error:
                 # With attempts as spans of their own, the exception stands on the attempt, once.
                 _mark_failed(span, task.error, None if _has_attempts(task) else task.outcome)
@@ -151,9 +150,7 @@ class TracerOpenTelemetry(Tracer):
 
     def restore_task(self, task: Task) -> None:
         """A span without duration for a task that was not run, its result `skip`."""
-        self._open(
-            self._tasks, task, names.TASK_SPAN.format(name=task.name), self._runs.get(task.run_id), task.queued_ns
-        )
+        self._open(self._tasks, task, _task_span(task), self._runs.get(task.run_id), task.queued_ns)
         opened = self._close(self._tasks, task)
         if opened is not None:
             opened.span.set_attribute(names.RESULT, TypeResult.SKIP.value)
@@ -172,7 +169,7 @@ class TracerOpenTelemetry(Tracer):
             return
         span = opened.span
         if span.is_recording():
-            _describe_end(span, task, outcome.result)
+            span.set_attributes(_end(task, outcome.result))
             if outcome.error is not None and task.error:
                 _mark_failed(span, task.error, outcome)
         span.end(end_time=outcome.started_ns + outcome.duration_ns)
@@ -182,13 +179,13 @@ class TracerOpenTelemetry(Tracer):
     def workflow_carrier(self, run: Run) -> dict[str, str]:
         """The W3C headers of a run's span."""
         opened = self._runs.get(run.run_id)
-        return opened.carrier() if opened else {}
+        return opened.headers if opened else {}
 
     def carrier(self, task: Task) -> dict[str, str]:
         """The W3C headers of a task's innermost open span."""
         key = (task.run_id, task.task_id)
         opened = self._attempts.get(key) or self._tasks.get(key)
-        return opened.carrier() if opened else {}
+        return opened.headers if opened else {}
 
     def attach(self, carrier: Mapping[str, str]) -> AbstractContextManager[None]:
         """Make the span current: here the span itself, in another process a remote parent."""
@@ -202,8 +199,8 @@ class TracerOpenTelemetry(Tracer):
 
     def take_dropped(self) -> list[Dropped]:
         """The spans that our own exporters could not deliver."""
-        lost = self._pipeline.take_lost() if self._pipeline is not None else {}
-        return [Dropped(names.SIGNAL, count, f"not delivered to {where}") for where, count in lost.items()]
+        lost = self._pipeline.take_lost() if self._pipeline is not None else []
+        return [Dropped(names.SIGNAL, items, why) for items, why in lost]
 
     def close(self, timeout: float) -> None:
         """Shut the private provider down; one of the application's is left alone."""
@@ -227,16 +224,13 @@ class TracerOpenTelemetry(Tracer):
             service_name=self._service_name, endpoint=self._endpoint, file=self._file, seconds=self._seconds
         )
 
-    def _open(
-        self, kind: dict[tuple[str, str], _Open], task: Task, name: str, parent: _Open | None, start_ns: int | None
-    ) -> None:
+    def _open(self, kind: _Spans, task: Task, name: str, parent: _Open | None, start_ns: int | None) -> None:
         context = parent.context if parent else otel_context.get_current()
-        span = self._tracer.start_span(name, context=context, attributes=_identity(task), start_time=start_ns)
-        opened = _Open(span, context)
-        kind[task.run_id, task.task_id] = opened
+        span = self._tracer.start_span(name, context, attributes=_identity(task), start_time=start_ns)
+        opened = kind[task.run_id, task.task_id] = _Open(span, context, parent)
         self._by_span_id[opened.span_id] = opened.context
 
-    def _close(self, kind: dict[tuple[str, str], _Open], task: Task) -> _Open | None:
+    def _close(self, kind: _Spans, task: Task) -> _Open | None:
         opened = kind.pop((task.run_id, task.task_id), None)
         if opened is not None:
             self._by_span_id.pop(opened.span_id, None)
@@ -252,32 +246,33 @@ class TracerOpenTelemetry(Tracer):
 
 
 class _Open:
-    """A span that is open, and the context in which it is the current one."""
+    """A span that is open, the context in which it is the current one, and the W3C headers that name it.
 
-    __slots__ = ("_carrier", "context", "ids", "span", "span_id")
+    `headers` is always the same object, so whoever asks twice can see that nothing has changed. They are written by
+    hand, because it is done for every task: https://www.w3.org/TR/trace-context/#traceparent-header
+    """
 
-    def __init__(self, span: Span, parent: Context) -> None:
+    __slots__ = ("baggage", "context", "headers", "span", "span_id", "trace")
+
+    def __init__(self, span: Span, context: Context, parent: _Open | None = None) -> None:
+        ids = span.get_span_context()
         self.span = span
-        self.context = trace.set_span_in_context(span, parent)
-        self.ids = span.get_span_context()
-        self.span_id = f"{self.ids.span_id:016x}"
-        self._carrier: dict[str, str] | None = None
+        self.context = trace.set_span_in_context(span, context)
+        self.span_id = f"{ids.span_id:016x}"
+        # A child has its parent's trace and baggage.
+        self.trace: str = parent.trace if parent else f"00-{ids.trace_id:032x}-"
+        self.baggage: dict[str, str] = parent.baggage if parent else _baggage_of(context)
+        self.headers: dict[str, str] = {}
+        if ids.is_valid:
+            self.headers[_TRACEPARENT] = f"{self.trace}{self.span_id}-{ids.trace_flags:02x}"
+            if ids.trace_state:
+                self.headers["tracestate"] = ids.trace_state.to_header()
+            if self.baggage:
+                self.headers.update(self.baggage)
 
-    def carrier(self) -> dict[str, str]:
-        """The W3C headers; always the same object, so whoever asks twice can see that nothing has changed."""
-        if self._carrier is None:
-            self._carrier = self._headers() if self.ids.is_valid else {}
-        return self._carrier
 
-    def _headers(self) -> dict[str, str]:
-        """https://www.w3.org/TR/trace-context/#traceparent-header, written by hand: it is done for every task."""
-        ids = self.ids
-        headers = {_TRACEPARENT: f"00-{ids.trace_id:032x}-{self.span_id}-{ids.trace_flags:02x}"}
-        if ids.trace_state:
-            headers["tracestate"] = ids.trace_state.to_header()
-        if baggage.get_all(self.context):
-            _BAGGAGE.inject(headers, self.context)
-        return headers
+_Spans = dict[tuple[str, str], _Open]
+"""The open spans of a kind, by run id and task id."""
 
 
 class _Attached:
@@ -317,12 +312,14 @@ def _identity(task: Task) -> dict[str, str | int]:
     }
 
 
-def _describe_end(span: Span, task: Task, result: TypeResult) -> None:
-    attributes: dict[str, str | int] = {names.RESULT: result.value, names.ATTEMPT: task.attempt}
+def _end(task: Task, result: TypeResult) -> dict[str, str | int]:
+    attributes: dict[str, str | int] = {names.RESULT: result.value}
+    if task.attempt > 1:
+        attributes[names.ATTEMPT] = task.attempt
     if task.outcome is not None:
         attributes[names.PROCESS_PID] = task.outcome.pid
         attributes[names.HOST_NAME] = task.outcome.host
-    span.set_attributes(attributes)
+    return attributes
 
 
 def _mark_failed(span: Span, error: TaskError, record: Outcome | None) -> None:
@@ -339,6 +336,10 @@ def _mark_failed(span: Span, error: TaskError, record: Outcome | None) -> None:
             },
             timestamp=record.started_ns + record.duration_ns,
         )
+
+
+def _task_span(task: Task) -> str:
+    return names.TASK_SPAN.format(name=task.name)
 
 
 def _has_attempts(task: Task) -> bool:
@@ -359,6 +360,12 @@ def _callers_context() -> Context:
 
 def _extract(carrier: Mapping[str, str], base: Context | None = None) -> Context:
     return _BAGGAGE.extract(carrier, _TRACE_CONTEXT.extract(carrier, base))
+
+
+def _baggage_of(context: Context) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    _BAGGAGE.inject(headers, context)
+    return headers
 
 
 def _has_span(context: Context) -> bool:

@@ -1,0 +1,131 @@
+"""The way out for spans: a bounded queue before an exporter, in which nothing is lost without being counted."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from opentelemetry.sdk.environment_variables import OTEL_BSP_MAX_QUEUE_SIZE
+from opentelemetry.sdk.trace import SpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from opentelemetry.context import Context
+    from opentelemetry.sdk.trace import ReadableSpan, Span
+
+__all__ = ["Outbox"]
+
+_DEFAULT_CAPACITY = 2048
+_BREATH_SECONDS = 0.0005  # one for a batch of 512, while the exporter has not begun with it
+_exporting = threading.local()
+
+
+class Outbox(SpanProcessor):
+    """The SDK's batch processor, with the spans that do not get through counted.
+
+    The SDK's queue drops the oldest span when it is full. This one refuses the newest before that happens, which can be
+    counted exactly. And where the queue fills only because the program leaves the exporter's thread no time to run (it
+    takes a moment of the interpreter's lock, which a busy program may never let go), the program takes a breath.
+    """
+
+    def __init__(self, exporter: SpanExporter, where: str) -> None:
+        self._where = where
+        self._capacity = _capacity()
+        self._exporter = _WatchedExporter(exporter)
+        self._batch = BatchSpanProcessor(self._exporter, max_queue_size=self._capacity)
+        self._taken = 0
+        self._refused = 0
+        self._lock = threading.Lock()
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Nothing: only spans that have ended are sent."""
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Take a span in, or count it if there is no room."""
+        if not (span.context and span.context.trace_flags.sampled):
+            return
+        with self._lock:
+            waiting = self._taken - self._exporter.handed
+            if waiting >= self._capacity:
+                self._refused += 1
+                return
+            self._taken += 1
+        self._batch.on_end(span)
+        if waiting * 4 > self._capacity and not self._exporter.is_busy:
+            time.sleep(_BREATH_SECONDS)
+
+    def take_lost(self) -> Iterator[tuple[int, str]]:
+        """How many spans were lost since this was last asked, and why."""
+        with self._lock:
+            refused, self._refused = self._refused, 0
+        if refused:
+            yield refused, f"{self._capacity} others were waiting to be sent to {self._where}"
+        if failed := self._exporter.take_failed():
+            yield failed, f"not delivered to {self._where}"
+
+    def shutdown(self) -> None:
+        """Send what is there and shut the exporter down."""
+        self._batch.shutdown()  # type: ignore[no-untyped-call]
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        """Send what is there; `timeout_millis` is milliseconds, and the SDK does not keep to it."""
+        return self._batch.force_flush(timeout_millis)
+
+
+class _WatchedExporter(SpanExporter):
+    """Passes batches on, and counts those that did not get through.
+
+    The exporters of the SDK log every failed try. Here the engine tells of a loss once, so what they log while they
+    work for us is held back; exporters of the application log as before.
+    """
+
+    def __init__(self, exporter: SpanExporter) -> None:
+        self.handed = 0
+        self.is_busy = False
+        self._exporter = exporter
+        self._failed = 0
+        self._lock = threading.Lock()
+        logging.getLogger(type(exporter).__module__).addFilter(_not_ours)
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Pass the batch on; count it if it fails. Called by one thread at a time."""
+        _exporting.on = self.is_busy = True
+        result = SpanExportResult.FAILURE
+        try:
+            result = self._exporter.export(spans)
+        finally:
+            _exporting.on = self.is_busy = False
+            with self._lock:
+                self.handed += len(spans)
+                self._failed += 0 if result is SpanExportResult.SUCCESS else len(spans)
+        return result
+
+    def take_failed(self) -> int:
+        """How many spans were not delivered since this was last asked."""
+        with self._lock:
+            failed, self._failed = self._failed, 0
+            return failed
+
+    def shutdown(self) -> None:
+        """Shut the exporter down."""
+        self._exporter.shutdown()
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        """Flush the exporter; `timeout_millis` is milliseconds."""
+        return self._exporter.force_flush(timeout_millis)
+
+
+def _capacity() -> int:
+    """`OTEL_BSP_MAX_QUEUE_SIZE` (https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/)."""
+    text = os.environ.get(OTEL_BSP_MAX_QUEUE_SIZE, "").strip()
+    return int(text) if text.isdigit() and int(text) > 0 else _DEFAULT_CAPACITY
+
+
+def _not_ours(record: logging.LogRecord) -> bool:
+    del record
+    return not getattr(_exporting, "on", False)

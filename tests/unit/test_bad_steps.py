@@ -1,0 +1,174 @@
+"""The contract's table of bad input, where it is about steps: refused at `add` or where they are written."""
+
+from __future__ import annotations
+
+import functools
+
+import pytest
+
+from dotflow import Config, DotFlow, DotflowError, action, errors
+from dotflow.abc import Storage
+from support.raising import raises
+
+
+@action(name="good")
+def good():
+    return 1
+
+
+@pytest.fixture
+def ran():
+    return []
+
+
+@pytest.fixture
+def workflow(ran):
+    """A workflow of one task that tells when it runs; a test of bad input must leave it as it is."""
+    workflow = DotFlow(Config(listeners=[ran.append]), name="w")
+    workflow.task.add(step=good)
+    yield workflow
+    assert workflow.task.count() == 1
+    assert workflow.task.latest is None
+    assert ran == []
+
+
+# --- a step without @action
+
+
+def undecorated():
+    return 1
+
+
+@pytest.mark.parametrize(
+    "step", [undecorated, lambda: 1, functools.partial(undecorated), len, Storage, 5, None, object()]
+)
+def test_a_step_without_action(workflow, step):
+    with raises(errors.MissingActionDecorator, TypeError, "put @action above its definition"):
+        workflow.task.add(step=step)
+
+
+def test_a_step_without_action_is_named(workflow):
+    with raises(errors.MissingActionDecorator, TypeError, "'undecorated'", "action(undecorated)"):
+        workflow.task.add(step=undecorated)
+
+
+def test_of_a_list_of_which_one_is_wrong_none_is_added(workflow):
+    for wrong in (undecorated, "no.such:step", action(lambda wanted: wanted)):
+        with pytest.raises(DotflowError):
+            workflow.task.add(step=[good, good, wrong, good])
+    workflow.task.add(step=[])
+
+
+def test_a_name_is_not_used_up_by_what_was_refused(workflow):
+    with pytest.raises(DotflowError):
+        workflow.task.add(step=[good, undecorated])
+    added = workflow.task.add(step=good)
+    assert [task.task_id for task in added] == ["good", "good-2"]
+    added._tasks.pop()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [5, "text", staticmethod(undecorated), classmethod(undecorated)],
+)
+def test_what_cannot_be_called_cannot_be_decorated(wrong):
+    with raises(errors.StepSignatureError, TypeError, "@action"):
+        action(wrong)
+
+
+# --- dotted paths
+
+
+@pytest.mark.parametrize(
+    ("path", "cause"),
+    [
+        ("no_such_package.steps:load", ModuleNotFoundError),
+        ("no_such_package.load", ModuleNotFoundError),
+        ("dotflow.codec:no_such_step", AttributeError),
+        ("dotflow.codec:encode.no_such", AttributeError),
+        ("broken_on_import:step", ZeroDivisionError),
+        ("dotflow..codec:encode", None),
+        ("load", None),
+        (":load", None),
+        ("dotflow.codec:", None),
+        ("", None),
+    ],
+)
+def test_a_dotted_path_that_leads_nowhere(workflow, path, cause, tmp_path, monkeypatch):
+    (tmp_path / "broken_on_import.py").write_text("1 / 0")
+    monkeypatch.syspath_prepend(tmp_path)
+    with raises(errors.ImportModuleError, ImportError, repr(path)) as caught:
+        workflow.task.add(step=path)
+    if cause is None:
+        assert path == "dotflow..codec:encode" or "package.module:step" in str(caught.value)
+    else:
+        assert type(caught.value.__cause__) is cause
+        assert cause.__name__ in str(caught.value)
+
+
+def test_a_dotted_path_to_something_that_is_no_step(workflow):
+    with raises(errors.MissingActionDecorator, TypeError, "encode"):
+        workflow.task.add(step="dotflow.codec:encode")
+
+
+def test_dotted_paths_in_both_forms(tmp_path, monkeypatch):
+    (tmp_path / "my_steps.py").write_text(
+        "from dotflow import action\n@action\ndef load(): return 1\nclass Inner:\n    load = load\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    workflow = DotFlow(name="w")
+    workflow.task.add(step=["my_steps:load", "my_steps.load", "my_steps:Inner.load"])
+    workflow.start().raise_for_status()
+    assert workflow.result_storage() == [1, 1, 1]
+
+
+# --- a signature
+
+
+def takes_one(rows):
+    return rows
+
+
+def takes_more(initial_context, rows, *, limit, optional=1):
+    return initial_context, rows, limit, optional
+
+
+def by_position(initial_context, /):
+    return initial_context
+
+
+class Constructed:
+    def __init__(self, database):
+        self.database = database
+
+    @action
+    def method(self):
+        return 1
+
+
+class OddMethod:
+    @action
+    def method(self, previous_context, database):
+        return previous_context, database
+
+
+class Idle:
+    def method(self):
+        return 1
+
+
+@pytest.mark.parametrize(
+    ("step", "texts"),
+    [
+        (takes_one, ["step 'takes_one' asks for rows", "functools.partial"]),
+        (takes_more, ["'takes_more' asks for rows, limit:", "initial_context and previous_context only"]),
+        (by_position, ["'by_position' takes initial_context by position only"]),
+        (Constructed, ["'Constructed' asks for database"]),
+        (OddMethod, ["'OddMethod.method' asks for database"]),
+        (Idle, ["'Idle' has no method marked with @action"]),
+        (functools.partial(takes_more, limit=1), ["asks for rows:"]),
+    ],
+)
+def test_a_step_with_parameters_that_nobody_supplies(workflow, step, texts):
+    with raises(errors.StepSignatureError, TypeError, *texts):
+        workflow.task.add(step=action(step))
