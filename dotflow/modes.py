@@ -9,12 +9,13 @@ if TYPE_CHECKING:
 
     from dotflow.task import Task
 
-__all__ = ["BACKGROUND", "EXECUTORS", "MODES", "SEQUENTIAL", "lanes_of"]
+__all__ = ["BACKGROUND", "EXECUTORS", "MODES", "ON_INPUT_CHANGE", "SEQUENTIAL", "lanes_of"]
 
 SEQUENTIAL: Final = "sequential"
 BACKGROUND: Final = "background"
 MODES: Final = (SEQUENTIAL, BACKGROUND)
 EXECUTORS: Final = ("inline",)
+ON_INPUT_CHANGE: Final = ("reuse", "reset", "raise")
 
 
 def lanes_of(tasks: Sequence[Task]) -> list[list[Task]]:

@@ -25,7 +25,7 @@ class Run:
 
     `run_id` is 32 lower-case hex digits and, unless the run joined its caller's trace, also its `trace_id`. `duration`
     is seconds (monotonic), None until the run has ended. `trigger` is `manual`, `schedule` or `resume`.
-    `now_ns` is the time of its latest event, which never goes back. `provider_errors` counts the contained errors of providers, by `(provider, method)`; `dropped` counts the
+    `continues` is the span of the run that a resumed one continues. `now_ns` is the time of its latest event, which never goes back. `provider_errors` counts the contained errors of providers, by `(provider, method)`; `dropped` counts the
     telemetry that did not leave in time, by signal.
     """
 
@@ -48,6 +48,7 @@ class Run:
         self.status = TypeStatus.NOT_STARTED
         self.result: TypeResult | None = None
         self.span: SpanContext | None = None
+        self.continues: SpanContext | None = None
         self.now_ns = 0
         self.started_ns: int | None = None
         self.finished_ns: int | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextvars
-import inspect
 import logging
 import os
 import sys
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from dotflow.builder import TaskBuilder
 from dotflow.config import Config
+from dotflow.engine.checkpoints import Checkpoints
 from dotflow.engine.contain import Containment
 from dotflow.engine.coordinator import Coordinator, Lane
 from dotflow.engine.courier import Courier
@@ -21,9 +21,10 @@ from dotflow.engine.dispatch import Dispatch, overridden
 from dotflow.engine.ending import close_all
 from dotflow.engine.inline import InlineExecutor
 from dotflow.engine.interrupts import Interrupts
-from dotflow.errors import InvalidChoice, InvalidOption, WorkflowClosed
-from dotflow.modes import BACKGROUND, EXECUTORS, MODES, SEQUENTIAL, lanes_of
+from dotflow.errors import InvalidOption, StorageNotPersistent, WorkflowClosed
+from dotflow.modes import BACKGROUND, SEQUENTIAL, lanes_of
 from dotflow.names import logs
+from dotflow.options import StartOptions
 from dotflow.providers.defaults import SchedulerDefault
 from dotflow.run import Run
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dotflow.context import Context
+    from dotflow.engine.checkpoints import Fingerprint
     from dotflow.task import Task
 
 __all__ = ["DotFlow"]
@@ -73,7 +75,11 @@ class DotFlow:
         keep_going: bool = False,
         on_success: Callable[..., Any] | None = None,
         on_failure: Callable[..., Any] | None = None,
+        resume: bool = False,
+        on_input_change: str = "reuse",
+        fingerprint: Fingerprint | None = None,
         executor: str | None = None,
+        max_workers: int | None = None,
     ) -> Run:
         """Run the tasks, and return the run; a step that fails does not raise, it makes the run `Failed`.
 
@@ -81,15 +87,35 @@ class DotFlow:
             mode: `sequential` runs the tasks here, one after another; `background` returns at once, `Run.wait` joins.
             keep_going: after a failure, go on with the tasks behind it; default: nothing new starts in its group.
             on_success, on_failure: called as `f(tasks=...)` after the run. One that raises is logged, and changes nothing.
+            resume: continue the latest run of this `workflow_id`: the results of tasks that had ended well come from the
+                storage, the others run.
+            on_input_change: what a resumed run does if initial contexts differ from those of the run it continues:
+                `reuse` its results all the same, `reset` and run everything, or `raise`.
+            fingerprint: makes a text of an initial value, the same exactly when the value is; default: its SHA-256.
             executor: where attempts run: `inline`, in this process.
+            max_workers: how many workers an executor has; inline there is one.
 
         Raises:
-            InvalidChoice: a mode or an executor that is not known.
+            InvalidChoice: a mode, an executor or an `on_input_change` that is not known.
             InvalidOption: a callback that cannot be called.
+            StorageNotPersistent: a resume with a storage that has forgotten everything.
+            InputChanged: see `on_input_change`.
+            StorageError: the record of the run to be continued cannot be read, or that of this one not be written.
             WorkflowClosed: after `close`.
             KeyboardInterrupt, SystemExit: raised in a step; the run has been ended as failed and flushed.
         """
-        return self._start("manual", mode, keep_going, on_success, on_failure, executor)
+        options = StartOptions(
+            mode=mode,
+            keep_going=keep_going,
+            on_success=on_success,
+            on_failure=on_failure,
+            resume=resume,
+            on_input_change=on_input_change,
+            fingerprint=fingerprint,
+            executor=executor,
+            max_workers=max_workers,
+        )
+        return self._start("resume" if resume else "manual", options)
 
     def schedule(self, **kwargs: Any) -> None:
         """Hand `start` with these keywords to `Config.scheduler`, which calls it at every tick. Blocks until it ends.
@@ -97,8 +123,7 @@ class DotFlow:
         Raises:
             InvalidChoice, InvalidOption, TypeError: a keyword that `start` would refuse, before the first tick.
         """
-        inspect.signature(self.start).bind(**kwargs)
-        _check(**{"mode": SEQUENTIAL, "on_success": None, "on_failure": None, "executor": None, **kwargs})
+        StartOptions(**kwargs)
         if type(self.config.scheduler) is SchedulerDefault:
             _logger.warning("nothing is scheduled: give DotFlow a Config(scheduler=...)")
         self._measure_schedule()
@@ -152,31 +177,25 @@ class DotFlow:
 
     def _tick(self, **kwargs: Any) -> Run:
         """One run of a schedule, waited for in every mode: the scheduler must know whether it is still going on."""
-        return self._start("schedule", **{**_START_DEFAULTS, **kwargs}).wait()
+        return self._start("schedule", StartOptions(**kwargs)).wait()
 
-    def _start(
-        self,
-        trigger: str,
-        mode: str,
-        keep_going: bool,  # noqa: FBT001 - the public method takes it by name
-        on_success: Callable[..., Any] | None,
-        on_failure: Callable[..., Any] | None,
-        executor: str | None,
-    ) -> Run:
-        _check(mode=mode, on_success=on_success, on_failure=on_failure, executor=executor)
+    def _start(self, trigger: str, options: StartOptions) -> Run:
         if self._closed:
             raise WorkflowClosed(
                 f"workflow {self.name!r} was closed, and its providers with it: start it before close()"
             )
-        run = self._new_run(mode, trigger)
-        coordinator = self._coordinate(run, keep_going=keep_going)
+        run = self._new_run(options.mode, trigger)
+        checkpoints = self._checkpoints(run, options)
+        self.task.latest = run
+        coordinator = self._coordinate(run, checkpoints, keep_going=options.keep_going)
 
         def on_end(ended: Run) -> None:
-            callback, name = (on_failure, "on_failure") if ended.failed else (on_success, "on_success")
+            callback = options.on_failure if ended.failed else options.on_success
             if callback is not None:
+                name = "on_failure" if ended.failed else "on_success"
                 self._containment.call(ended, "callback", name, lambda: callback(tasks=ended.tasks))
 
-        if mode == BACKGROUND:
+        if options.mode == BACKGROUND:
             _in_background(run, lambda: coordinator.execute(on_end))
         else:
             coordinator.execute(on_end)
@@ -185,7 +204,7 @@ class DotFlow:
     def _new_run(self, mode: str, trigger: str) -> Run:
         run_id = self.config.ids.run_id()
         tasks = [task.for_run(self.workflow_id, self.name, run_id) for task in self.task]
-        run = Run(
+        return Run(
             run_id=run_id,
             workflow_id=self.workflow_id,
             workflow_name=self.name,
@@ -193,10 +212,19 @@ class DotFlow:
             trigger=trigger,
             tasks=tasks,
         )
-        self.task.latest = run
-        return run
 
-    def _coordinate(self, run: Run, *, keep_going: bool) -> Coordinator:
+    def _checkpoints(self, run: Run, options: StartOptions) -> Checkpoints:
+        checkpoints = Checkpoints(self.config.storage, run, options.fingerprint)
+        if options.resume:
+            if not self.config.storage.persistent and not self._has_run:
+                raise StorageNotPersistent(
+                    f"{type(self.config.storage).__name__} has nothing of an earlier process to resume from: "
+                    "use a storage that keeps it, such as Config(storage=StorageFile())"
+                )
+            checkpoints.resume(options.on_input_change)
+        return checkpoints
+
+    def _coordinate(self, run: Run, checkpoints: Checkpoints, *, keep_going: bool) -> Coordinator:
         first, self._has_run = not self._has_run, True
         clock, detached = self.config.clock, run.mode == BACKGROUND
         return Coordinator(
@@ -208,6 +236,7 @@ class DotFlow:
             courier=self._courier,
             make_executor=lambda interrupts: InlineExecutor(clock, interrupts, detached=detached),
             interrupts=Interrupts,
+            checkpoints=checkpoints,
             keep_going=keep_going,
         )
 
@@ -218,15 +247,6 @@ class DotFlow:
         metrics = self.config.metrics
         if overridden(metrics, "declare"):
             self._containment.call(None, "metrics", "declare", lambda: metrics.declare(self.name, task_names))
-
-
-_START_DEFAULTS: dict[str, Any] = {
-    "mode": SEQUENTIAL,
-    "keep_going": False,
-    "on_success": None,
-    "on_failure": None,
-    "executor": None,
-}
 
 
 def _in_background(run: Run, execute: Callable[[], None]) -> None:
@@ -240,23 +260,6 @@ def _in_background(run: Run, execute: Callable[[], None]) -> None:
 
     context = contextvars.copy_context()
     threading.Thread(target=context.run, args=(work,), name=f"dotflow-run-{run.run_id[:8]}", daemon=False).start()
-
-
-def _check(
-    *,
-    mode: str,
-    on_success: Callable[..., Any] | None,
-    on_failure: Callable[..., Any] | None,
-    executor: str | None,
-    **_: Any,
-) -> None:
-    if mode not in MODES:
-        raise InvalidChoice("mode", mode, MODES)
-    if executor is not None and executor not in EXECUTORS:
-        raise InvalidChoice("executor", executor, EXECUTORS)
-    for name, callback in (("on_success", on_success), ("on_failure", on_failure)):
-        if callback is not None and not callable(callback):
-            raise InvalidOption(f"{name}={callback!r}: it is called as {name}(tasks=...), this cannot be")
 
 
 def _text(field: str, value: object) -> str | None:

@@ -6,9 +6,9 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING
 
 from dotflow.abc.provider import Provider
+from dotflow.context import Context
 
 if TYPE_CHECKING:
-    from dotflow.context import Context
     from dotflow.task import Task
 
 __all__ = ["Storage"]
@@ -39,6 +39,18 @@ class Storage(Provider):
         Raises:
             StorageError: what is there is torn or corrupt.
         """
+
+    def post_run(self, workflow_id: str, context: Context) -> None:
+        """Keep the record of the latest run of a workflow (plain data). The default keeps none.
+
+        With records, a resumed run tells apart the checkpoints of the run that it continues from older ones, sees
+        whether the initial contexts have changed, and links to the trace of that run.
+        """
+
+    def get_run(self, workflow_id: str) -> Context:
+        """The record of the latest run of a workflow; an empty Context if there is none."""
+        del workflow_id
+        return Context()
 
     @abstractmethod
     def key(self, task: Task) -> str:

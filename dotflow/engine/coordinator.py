@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from dotflow.config import Config
+    from dotflow.engine.checkpoints import Checkpoints
     from dotflow.engine.contain import Containment
     from dotflow.engine.courier import Courier
     from dotflow.engine.executor import Executor
@@ -74,13 +75,14 @@ class Coordinator:
         courier: Courier,
         make_executor: Callable[[Interrupts], Executor],
         interrupts: Callable[[Callable[[], None]], Interrupts],
+        checkpoints: Checkpoints,
         keep_going: bool,
     ) -> None:
         self._run = run
         self._lanes = lanes
         self._config = config
         self._clock = config.clock
-        self._storage = config.storage
+        self._checkpoints = checkpoints
         self._dispatch = dispatch
         self._containment = containment
         self._courier = courier
@@ -152,6 +154,7 @@ class Coordinator:
         self._run.status = TypeStatus.IN_PROGRESS
         self._run.started_ns = self._now()
         self._dispatch.emit(self._dispatch.workflow_started, self._run)
+        self._checkpoints.open()
 
     def _drive(self) -> None:
         for lane in self._lanes:
@@ -161,7 +164,9 @@ class Coordinator:
             if self._run.cancelled.is_set() and not self._cancelling:
                 self._cancel()
             while self._ready and len(self._running) < self._executor.slots:
-                self._launch(self._ready.popleft())
+                flight = self._ready.popleft()
+                if not self._restore(flight):
+                    self._launch(flight)
             self._check()
             self._await_something()
         self._check()
@@ -218,6 +223,20 @@ class Coordinator:
         if self._dispatch.task_queued:
             self._dispatch.emit(self._dispatch.task_queued, task)
         self._ready.append(_Flight(task, lane))
+
+    def _restore(self, flight: _Flight) -> bool:
+        """Take a task's result from its checkpoint, if the run resumes and there is one."""
+        task, lane = flight.task, flight.lane
+        context = self._checkpoints.find(task) if not task.attempt else None
+        if context is None:
+            return False
+        task._current_context = context  # noqa: SLF001
+        task.status, task.result = TypeStatus.COMPLETED, TypeResult.SKIP
+        task.finished_ns = self._now()
+        self._dispatch.emit(self._dispatch.task_restored, task)
+        lane.previous = context
+        self._advance(lane)
+        return True
 
     def _launch(self, flight: _Flight) -> None:
         task = flight.task
@@ -284,7 +303,7 @@ class Coordinator:
             time=outcome.started_ns + outcome.duration_ns,
         )
         try:
-            self._storage.post(self._storage.key(task), context)
+            self._checkpoints.keep(task, context)
         except Exception as error:  # noqa: BLE001 - it fails the task, whatever it is
             outcome.error = ErrorInfo.of(error)
             outcome.result = TypeResult.FAILURE

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dotflow import events
-from dotflow.abc import Log, Metrics, Notify, Server, Tracer
+from dotflow.abc import Log, Metrics, Notify, Server, Storage, Tracer
 from dotflow.abc.provider import Provider
 from dotflow.names import logs
 from dotflow.providers import defaults
@@ -256,7 +256,7 @@ _MOMENTS: Mapping[str, _Moment] = {
 _IDLE: frozenset[Callable[..., Any]] = frozenset(
     function
     for owner in (
-        *(Provider, Tracer, Metrics, Log, Notify, Server),
+        *(Provider, Tracer, Metrics, Log, Notify, Server, Storage),
         *(defaults.TracerDefault, defaults.MetricsDefault, defaults.NotifyDefault, defaults.ServerDefault),
     )
     for function in vars(owner).values()

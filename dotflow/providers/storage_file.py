@@ -114,6 +114,14 @@ class StorageFile(Storage):
         except OSError as error:
             raise StorageError(f"cannot read {file}: {_reason(error)}") from error
 
+    def post_run(self, workflow_id: str, context: Context) -> None:
+        """Keep the record of the latest run of a workflow, like any other context."""
+        self.post(_run_key(workflow_id), context)
+
+    def get_run(self, workflow_id: str) -> Context:
+        """The record of the latest run of a workflow; an empty Context if there is none."""
+        return self.get(_run_key(workflow_id))
+
     def key(self, task: Task) -> str:
         """Workflow id and task id."""
         return f"{task.workflow_id}:{task.task_id}"
@@ -215,6 +223,11 @@ class StorageFile(Storage):
     def _sync_directory(self, directory: Path) -> None:
         if self.durable and os.name != "nt":  # Windows does it by itself, and cannot open a directory
             _sync(directory)
+
+
+def _run_key(workflow_id: str) -> str:
+    """Unlike any task's: a task id follows a colon, and this has none behind the workflow id."""
+    return f"{workflow_id}#run"
 
 
 def _directory(path: str | os.PathLike[str]) -> Path:

@@ -28,6 +28,7 @@ class ReceivedSpan:
     status_message: str
     attributes: dict[str, Any]
     events: list[tuple[str, int, dict[str, Any]]]
+    links: list[tuple[str, str]]
     scope: str
     resource: dict[str, Any] = field(repr=False)
 
@@ -107,6 +108,7 @@ def _decode(request: ExportTraceServiceRequest) -> list[ReceivedSpan]:
             status_message=span.status.message,
             attributes=_attributes(span.attributes),
             events=[(e.name, e.time_unix_nano, _attributes(e.attributes)) for e in span.events],
+            links=[(link.trace_id.hex(), link.span_id.hex()) for link in span.links],
             scope=scoped.scope.name,
             resource=_attributes(resource.resource.attributes),
         )

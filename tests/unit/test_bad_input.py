@@ -204,7 +204,8 @@ def test_a_result_that_the_storage_cannot_represent_fails_the_task_and_says_so(t
         made.append(1)
         return value
 
-    workflow = DotFlow(Config(storage=StorageFile(tmp_path / "kept")), name="w", workflow_id="w-1")
+    storage = StorageFile(tmp_path / "kept")
+    workflow = DotFlow(Config(storage=storage), name="w", workflow_id="w-1")
     workflow.task.add(step=[step, good])
     run = workflow.start()
     (error,) = run.tasks[0].errors
@@ -212,7 +213,7 @@ def test_a_result_that_the_storage_cannot_represent_fails_the_task_and_says_so(t
     assert (error.exception, made) == ("SerializationError", [1])
     assert all(text in error.message for text in texts), error.message
     assert workflow.result_storage() == [None, None]
-    assert list(tmp_path.rglob("*.ckpt")) == []
+    assert storage.list_keys("w-1:") == []
 
 
 # --- a missing extra

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
-from opentelemetry.trace import Span, Status, StatusCode
+from opentelemetry.trace import Link, Span, Status, StatusCode, TraceFlags
+from opentelemetry.trace import SpanContext as OtelSpanContext
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from dotflow.abc import Tracer
@@ -113,6 +114,7 @@ class TracerOpenTelemetry(Tracer):
                 names.RUN_MODE: str(kwargs.get("mode", "")),
                 names.RUN_TRIGGER: str(kwargs.get("trigger", "")),
             },
+            links=_link_to_earlier(run),
             start_time=run.started_ns if run else None,
         )
         self._runs[run_id] = _Open(span, parent)
@@ -360,6 +362,17 @@ def _callers_context() -> Context:
 
 def _extract(carrier: Mapping[str, str], base: Context | None = None) -> Context:
     return _BAGGAGE.extract(carrier, _TRACE_CONTEXT.extract(carrier, base))
+
+
+def _link_to_earlier(run: Run | None) -> list[Link]:
+    """A resumed run is a trace of its own, linked to the one that it continues."""
+    earlier = run.continues if run else None
+    if earlier is None or not earlier.span_id:
+        return []
+    flags = TraceFlags(TraceFlags.SAMPLED if earlier.sampled else TraceFlags.DEFAULT)
+    return [
+        Link(OtelSpanContext(int(earlier.trace_id, 16), int(earlier.span_id, 16), is_remote=True, trace_flags=flags))
+    ]
 
 
 def _baggage_of(context: Context) -> dict[str, str]:

@@ -1,0 +1,124 @@
+"""The checkpoints of a run: written as its tasks end, read when a later run continues it."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import pickle
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from dotflow import codec
+from dotflow.context import Context, from_ns
+from dotflow.engine.dispatch import overridden
+from dotflow.errors import InputChanged, SerializationError, StorageError
+from dotflow.names import logs
+from dotflow.task import SpanContext
+
+if TYPE_CHECKING:
+    from dotflow.abc import Storage
+    from dotflow.run import Run
+    from dotflow.task import Task
+
+__all__ = ["Checkpoints", "Fingerprint"]
+
+_logger = logging.getLogger(logs.LOGGER)
+
+Fingerprint = Callable[[Any], str]
+"""From an initial value to a text that is the same exactly when the value is."""
+
+
+class Checkpoints:
+    """What a run keeps of its tasks, and what it takes over from the run that it continues.
+
+    A storage that keeps records of runs (`Storage.post_run`) knows from when on checkpoints belong together: those of an
+    older run, which this one or the one before did not continue, are not taken. The record also has fingerprints of the
+    initial contexts. With a storage that keeps none, every checkpoint that is found is taken.
+    """
+
+    def __init__(self, storage: Storage, run: Run, fingerprint: Fingerprint | None = None) -> None:
+        self._storage = storage
+        self._run = run
+        self._fingerprint = fingerprint or _fingerprint
+        self._resumes = False
+        self._began_ns: int | None = None
+
+    def resume(self, on_input_change: str) -> None:
+        """Continue the latest run of this workflow, if there is one.
+
+        Raises:
+            InputChanged: `on_input_change` is `raise`, and initial contexts differ from those of that run.
+            StorageError: the record of that run is torn or corrupt.
+        """
+        self._resumes = True
+        record = self._storage.get_run(self._run.workflow_id).storage
+        if not isinstance(record, dict):
+            return
+        changed = self._changed(record["inputs"]) if on_input_change != "reuse" else []
+        if changed and on_input_change == "raise":
+            raise InputChanged(
+                f"the initial context of {', '.join(changed)} differs from that of run {record['run_id']}; "
+                "use on_input_change='reuse' to continue all the same, or 'reset' to run everything again"
+            )
+        self._resumes = not changed
+        if not changed:
+            self._began_ns = record["began_ns"]
+            self._run.continues = SpanContext(record["trace_id"], record["span_id"], sampled=record["sampled"])
+
+    def open(self) -> None:
+        """Write the record of the run, now that it has started and its span is known.
+
+        Raises:
+            Exception: whatever the storage raises; it holds the user's data, so the run must not go on.
+        """
+        if not overridden(self._storage, "post_run"):
+            return
+        run, span = self._run, self._run.span
+        record = {
+            "run_id": run.run_id,
+            "trace_id": run.trace_id,
+            "span_id": span.span_id if span else "",
+            "sampled": bool(span and span.sampled),
+            "began_ns": self._began_ns or run.started_ns,
+            "inputs": {task.task_id: self._fingerprint(task.initial_context.storage) for task in run.tasks},
+        }
+        self._storage.post_run(run.workflow_id, Context(record, workflow_id=run.workflow_id, time=run.started_ns))
+
+    def find(self, task: Task) -> Context | None:
+        """The context that the task produced in the run that is continued, or None if it has to run."""
+        if not self._resumes:
+            return None
+        try:
+            context = self._storage.get(self._storage.key(task))
+        except Exception as error:  # noqa: BLE001 - a checkpoint that cannot be read is none; the task can run
+            _logger.warning("task %s runs again, its checkpoint cannot be used: %s", task.task_id, error)
+            return None
+        return None if context.is_empty or self._is_older(context) else context
+
+    def keep(self, task: Task, context: Context) -> None:
+        """Write the checkpoint of a task that ended well.
+
+        Raises:
+            Exception: whatever the storage raises.
+        """
+        self._storage.post(self._storage.key(task), context)
+
+    def _is_older(self, context: Context) -> bool:
+        began = from_ns(self._began_ns)
+        return began is not None and context.time is not None and context.time < began
+
+    def _changed(self, inputs: dict[str, str]) -> list[str]:
+        now = {task.task_id: self._fingerprint(task.initial_context.storage) for task in self._run.tasks}
+        return [task_id for task_id in {**inputs, **now} if inputs.get(task_id) != now.get(task_id)]
+
+
+def _fingerprint(value: object) -> str:
+    """SHA-256 over the value as exact JSON, else as a pickle; of a value that is neither, its type."""
+    try:
+        data = codec.encode(value)
+    except (SerializationError, StorageError):
+        try:
+            data = pickle.dumps(value)
+        except Exception:  # noqa: BLE001 - pickling runs the value's own code
+            return f"a {type(value).__module__}.{type(value).__qualname__} that cannot be compared"
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,298 @@
+"""A run that continues an earlier one: in the same process, in another, and after a kill."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from dotflow import Config, DotFlow, action
+from dotflow.errors import InputChanged, InvalidChoice, StorageError, StorageNotPersistent
+from dotflow.events import TaskEnded, TaskRestored, TaskStarted
+from dotflow.names import spans as names
+from dotflow.providers import MetricsPrometheus, StorageFile, TracerOpenTelemetry
+from dotflow.testing import Calls, RecordingNotify, RecordingServer, RecordingStorage
+from support.otlp import OtlpEndpoint
+
+
+class Pipeline:
+    """Three steps in a row, of which the second fails as long as `broken` is set. Each `start` is as in a new process."""
+
+    def __init__(self, storage, **config) -> None:
+        self.storage = storage
+        self.config = config
+        self.ran: list[str] = []
+        self.broken = True
+
+    def workflow(self, day: str = "monday") -> DotFlow:
+        @action
+        def extract(initial_context):
+            self.ran.append("extract")
+            return {"day": initial_context.storage, "rows": (1, 2)}
+
+        @action
+        def transform(previous_context):
+            self.ran.append("transform")
+            if self.broken:
+                raise ValueError("not today")
+            return [*previous_context.storage["rows"], 3]
+
+        @action
+        def load(previous_context):
+            self.ran.append("load")
+            return len(previous_context.storage)
+
+        workflow = DotFlow(Config(storage=self.storage, **self.config), name="etl", workflow_id="w-1")
+        workflow.task.add(extract, initial_context=day).add(step=[transform, load])
+        return workflow
+
+    def start(self, day: str = "monday", **options):
+        self.ran.clear()
+        return self.workflow(day).start(**options)
+
+
+@pytest.fixture
+def pipeline(tmp_path):
+    return Pipeline(StorageFile(tmp_path / "kept"))
+
+
+def statuses(run) -> list[str]:
+    return [f"{task.status}/{task.result}" if task.result else str(task.status) for task in run.tasks]
+
+
+def test_finished_tasks_are_taken_from_the_storage_and_the_others_run(pipeline):
+    first = pipeline.start()
+    assert statuses(first) == ["Completed/success", "Failed/failure", "Not started"]
+    pipeline.broken = False
+    second = pipeline.start(resume=True)
+    assert pipeline.ran == ["transform", "load"]
+    assert statuses(second) == ["Completed/skip", "Completed/success", "Completed/success"]
+    assert [task.current_context.storage for task in second.tasks] == [{"day": "monday", "rows": (1, 2)}, [1, 2, 3], 3]
+    assert (second.trigger, first.trigger) == ("resume", "manual")
+    assert "restored" in second.tree()
+
+
+def test_a_run_that_was_complete_runs_nothing_again(pipeline):
+    pipeline.broken = False
+    pipeline.start()
+    again = pipeline.start(resume=True)
+    assert pipeline.ran == []
+    assert (again.status, again.result) == ("Completed", "success")
+    assert again.tasks[2].current_context.storage == 3
+
+
+def test_a_plain_start_runs_everything(pipeline):
+    pipeline.start()
+    pipeline.start()
+    assert pipeline.ran == ["extract", "transform"]
+
+
+def test_checkpoints_of_an_older_run_are_not_taken_for_those_of_the_latest(pipeline):
+    pipeline.broken = False
+    pipeline.start()
+    pipeline.broken = True
+    pipeline.start("tuesday")
+    pipeline.broken = False
+    run = pipeline.start("tuesday", resume=True)
+    assert pipeline.ran == ["transform", "load"]
+    assert run.tasks[0].current_context.storage["day"] == "tuesday"
+
+
+def test_a_resume_can_be_resumed(pipeline):
+    pipeline.start()
+    pipeline.start(resume=True)
+    assert pipeline.ran == ["transform"]
+    pipeline.broken = False
+    pipeline.start(resume=True)
+    assert pipeline.ran == ["transform", "load"]
+
+
+def test_with_nothing_to_continue_everything_runs(pipeline):
+    pipeline.broken = False
+    assert pipeline.start(resume=True).status == "Completed"
+    assert pipeline.ran == ["extract", "transform", "load"]
+
+
+def test_an_input_that_changed_is_reused_reset_or_raised(pipeline):
+    pipeline.start("monday")
+    pipeline.broken = False
+    with pytest.raises(InputChanged, match=r"initial context of extract differs from that of run [0-9a-f]{32}"):
+        pipeline.start("tuesday", resume=True, on_input_change="raise")
+    assert pipeline.ran == []
+    reused = pipeline.start("tuesday", resume=True)
+    assert pipeline.ran == ["transform", "load"]
+    assert reused.tasks[0].current_context.storage["day"] == "monday"
+    reset = pipeline.start("wednesday", resume=True, on_input_change="reset")
+    assert pipeline.ran == ["extract", "transform", "load"]
+    assert reset.tasks[0].current_context.storage["day"] == "wednesday"
+
+
+def test_an_input_that_did_not_change_is_neither_reset_nor_raised(pipeline):
+    pipeline.start()
+    for on_input_change in ("reset", "raise"):
+        pipeline.start(resume=True, on_input_change=on_input_change)
+        assert pipeline.ran == ["transform"]
+
+
+def test_a_fingerprint_of_the_users_decides_what_a_change_is(pipeline):
+    pipeline.start("monday", fingerprint=lambda value: "same")
+    pipeline.start("tuesday", resume=True, on_input_change="raise", fingerprint=lambda value: "same")
+    assert pipeline.ran == ["transform"]
+
+
+def test_bad_input_is_refused_before_anything_runs(pipeline):
+    with pytest.raises(InvalidChoice, match="on_input_change='ask' is not known: use one of 'reuse', 'reset', 'raise'"):
+        pipeline.start(resume=True, on_input_change="ask")
+    with pytest.raises(StorageNotPersistent, match=r"StorageDefault has nothing.*StorageFile"):
+        Pipeline(None).start(resume=True)
+    assert pipeline.ran == []
+
+
+def test_in_the_same_process_memory_is_enough():
+    pipeline = Pipeline(None)
+    workflow = pipeline.workflow()
+    workflow.start()
+    pipeline.broken = False
+    workflow.start(resume=True)
+    assert pipeline.ran == ["extract", "transform", "transform", "load"]
+
+
+def test_a_storage_of_the_bare_contract_is_enough():
+    pipeline = Pipeline(RecordingStorage())
+    pipeline.start()
+    pipeline.broken = False
+    pipeline.start(resume=True)
+    assert pipeline.ran == ["transform", "load"]
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[:-3], lambda data: b"", lambda data: data.replace(b"monday", b"sunday")]
+)
+def test_a_damaged_checkpoint_is_told_and_its_task_runs_again(pipeline, caplog, damage):
+    pipeline.start()
+    file = pipeline.storage.file("w-1:extract")
+    file.write_bytes(damage(file.read_bytes()))
+    pipeline.broken = False
+    assert pipeline.start(resume=True).status == "Completed"
+    assert pipeline.ran == ["extract", "transform", "load"]
+    assert "task extract runs again, its checkpoint cannot be used" in caplog.text
+
+
+def test_a_damaged_record_of_the_run_is_an_error_before_anything_runs(pipeline):
+    pipeline.start()
+    file = pipeline.storage.file("w-1#run")
+    file.write_bytes(file.read_bytes()[:-3])
+    with pytest.raises(StorageError, match="w-1_run"):
+        pipeline.start(resume=True)
+    assert pipeline.ran == []
+
+
+def test_a_restored_task_is_restored_and_neither_started_nor_ended(tmp_path):
+    calls, events, metrics = Calls(), [], MetricsPrometheus()
+    pipeline = Pipeline(
+        StorageFile(tmp_path),
+        notify=RecordingNotify(calls),
+        server=RecordingServer(calls),
+        metrics=metrics,
+        listeners=[events.append],
+    )
+    pipeline.start()
+    calls.clear()
+    events.clear()
+    pipeline.broken = False
+    pipeline.start(resume=True)
+    of_extract = [type(event) for event in events if getattr(event, "task", None) and event.task.task_id == "extract"]
+    assert TaskRestored in of_extract
+    assert not {TaskStarted, TaskEnded} & set(of_extract)
+    assert calls.names(of_task="extract") == ["server.create_task", "server.update_task"]
+
+    def value(series: str, task: str) -> float | None:
+        return metrics.registry.get_sample_value(series, {"workflow": "etl", "task": task})
+
+    assert value("dotflow_task_restored_total", "extract") == 1
+    assert value("dotflow_task_started_total", "extract") == 1
+    assert value("dotflow_task_active", "extract") == 0
+
+
+def test_the_resumed_run_is_a_trace_of_its_own_linked_to_the_earlier_one(tmp_path):
+    with OtlpEndpoint() as endpoint:
+        tracer = TracerOpenTelemetry(endpoint=endpoint.url)
+        pipeline = Pipeline(StorageFile(tmp_path), tracer=tracer)
+        first = pipeline.start()
+        pipeline.broken = False
+        second = pipeline.start(resume=True)
+        tracer.close(5)
+    earlier, later = endpoint.named("workflow etl")
+    assert (earlier.trace_id, later.trace_id) == (first.run_id, second.run_id)
+    assert (earlier.links, later.links) == ([], [(earlier.trace_id, earlier.span_id)])
+    assert later.attributes[names.RUN_TRIGGER] == "resume"
+    (restored,) = [span for span in endpoint.named("task extract") if span.trace_id == second.run_id]
+    assert restored.attributes[names.RESULT] == "skip"
+    assert restored.start_ns == restored.end_ns
+    assert restored.parent_id == later.span_id
+
+
+_PROGRAM = """
+    import sys, time
+    from pathlib import Path
+    from dotflow import Config, DotFlow, action
+    from dotflow.providers import StorageFile
+
+    here = Path(sys.argv[1])
+
+    def step(number):
+        @action(name=f"step-{number}")
+        def run(previous_context):
+            with (here / "ran.txt").open("a") as ran:
+                ran.write(f"{number}\\n")
+            print(number, flush=True)
+            time.sleep(0.005)
+            return [*(previous_context.storage or []), (number, "x" * 2000)]
+        return run
+
+    workflow = DotFlow(Config(storage=StorageFile(here / "kept")), name="killed", workflow_id="w-1")
+    workflow.task.add(step=[step(number) for number in range(12)])
+    run = workflow.start(resume=True).raise_for_status()
+    assert run.tasks[-1].current_context.storage == [(number, "x" * 2000) for number in range(12)]
+    print("complete", flush=True)
+"""
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_after_a_kill_at_a_random_moment_another_process_continues(tmp_path, seed):
+    program = tmp_path / "program.py"
+    program.write_text(textwrap.dedent(_PROGRAM))
+    moments = random.Random(seed)
+    command = [sys.executable, str(program), str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        for line, _ in zip(process.stdout, range(moments.randint(1, 11)), strict=False):
+            last_seen = int(line)
+        os.kill(process.pid, signal.SIGKILL)
+        process.stdout.read()
+    assert process.returncode == -signal.SIGKILL
+    storage = StorageFile(tmp_path / "kept")
+    finished = [number for number in range(12) if not storage.get(f"w-1:step-{number}").is_empty]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    ran = [int(line) for line in (tmp_path / "ran.txt").read_text().split()]
+    assert last_seen in ran
+    # What was finished ran once; what was interrupted, once more; and nothing was skipped.
+    assert sorted(set(ran)) == list(range(12))
+    assert [number for number in finished if ran.count(number) != 1] == []
+    assert len(ran) <= 13
+
+
+def test_another_process_continues_where_one_failed(tmp_path):
+    program = textwrap.dedent(_PROGRAM).replace("time.sleep(0.005)", "assert number != 7 or len(sys.argv) > 2")
+    (tmp_path / "program.py").write_text(program)
+    command = [sys.executable, str(tmp_path / "program.py"), str(tmp_path)]
+    failed = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert "step-7: AssertionError" in failed.stderr
+    done = subprocess.run([*command, "mended"], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.split() == ["7", "8", "9", "10", "11", "complete"], done.stderr
+    assert (tmp_path / "ran.txt").read_text().split().count("7") == 2
