@@ -155,8 +155,9 @@ def named_part(step: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _refuse_method_options(cls: type) -> None:
-    for name, member in vars(cls).items():
-        options = options_of(getattr(member, "__func__", member))
+    for name in {name for base in cls.__mro__ for name in vars(base)}:
+        member = inspect.getattr_static(cls, name)
+        options = options_of(getattr(member, "__func__", member)) if not isinstance(member, type) else None
         if options is not None and options != ActionOptions(name=options.name):
             raise InvalidOption(
                 f"{cls.__qualname__}.{name}: a class is one step, retried and timed as a whole; "

@@ -88,7 +88,7 @@ class AttemptTimeout(DotflowError, TimeoutError):
         super().__init__(f"the attempt was given up after its timeout of {seconds:g} s")
 
 
-class AttemptCancelled(DotflowError):
+class AttemptCancelled(DotflowError, RuntimeError):
     """An attempt that ended because its run was cancelled."""
 
 

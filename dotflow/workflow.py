@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from dotflow.builder import TaskBuilder
 from dotflow.config import Config
+from dotflow.engine.background import background
 from dotflow.engine.checkpoints import Checkpoints
 from dotflow.engine.contain import Containment
 from dotflow.engine.coordinator import Coordinator, Lane
@@ -257,6 +258,10 @@ def _in_background(run: Run, execute: Callable[[], None]) -> None:
             execute()
         except (KeyboardInterrupt, SystemExit):
             return  # the run has failed, `Run.result` says why; there is no caller left to raise it to
+        finally:
+            background.remove(run)
+
+    background.add(run)
 
     context = contextvars.copy_context()
     threading.Thread(target=context.run, args=(work,), name=f"dotflow-run-{run.run_id[:8]}", daemon=False).start()

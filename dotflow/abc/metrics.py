@@ -62,7 +62,7 @@ class Metrics(Provider):
         """`count` scheduled runs were not made; 0 for a reason that may come, so that its series is born at 0."""
 
     def provider_failed(self, provider: str, method: str) -> None:
-        """A provider raised; the engine contained it."""
+        """A provider raised; the engine contained it. May come from the thread that flushes or delivers."""
 
     def telemetry_dropped(self, signal: str, count: int) -> None:
-        """`count` items of a signal (`notify`, `server`, `spans`) were lost before they were sent."""
+        """`count` items of a signal were lost before they were sent. May come from the thread that flushes or delivers."""

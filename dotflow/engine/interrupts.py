@@ -8,6 +8,8 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from dotflow.engine.background import background
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
@@ -37,7 +39,7 @@ class Interrupts:
     def __enter__(self) -> Interrupts:
         if threading.current_thread() is threading.main_thread():
             found = signal.getsignal(signal.SIGINT)
-            if callable(found) and (found is signal.default_int_handler or _is_of_a_run(found)):
+            if callable(found) and (found is signal.default_int_handler or _is_ours(found)):
                 self._replaced = found
                 signal.signal(signal.SIGINT, self._handle)
         return self
@@ -72,5 +74,5 @@ class Interrupts:
         self._wake()
 
 
-def _is_of_a_run(handler: object) -> bool:
-    return isinstance(getattr(handler, "__self__", None), Interrupts)
+def _is_ours(handler: object) -> bool:
+    return handler == background.interrupt or isinstance(getattr(handler, "__self__", None), Interrupts)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import queue
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
 __all__ = ["Loop", "is_running_here"]
 
@@ -39,6 +42,7 @@ class Loop:
         """The coroutine's result, or what it raises."""
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
+            self._loop.set_default_executor(_DaemonThreads())
         self._task = self._loop.create_task(coroutine)
         return self._loop.run_until_complete(self._task)
 
@@ -50,6 +54,52 @@ class Loop:
                 loop.call_soon_threadsafe(task.cancel)
             except RuntimeError:  # the loop has closed in the meantime: nothing is left to cancel
                 return
+
+
+class _DaemonThreads(ThreadPoolExecutor):
+    """What `asyncio.to_thread` uses: like its base, but the end of the program does not wait for the threads.
+
+    The threads of the base class are joined at exit, so an attempt that was given up while it waited for one would hold
+    up the program for as long as that takes.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._idle = threading.Semaphore(0)
+        self._workers: list[threading.Thread] = []
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Run `fn` in an idle thread, in a new one, or when one comes free."""
+        future: Future[Any] = Future()
+        self._jobs.put(lambda: _fulfil(future, lambda: fn(*args, **kwargs)))
+        if not self._idle.acquire(blocking=False) and len(self._workers) < self._max_workers:
+            worker = threading.Thread(target=self._work, name="dotflow-asyncio", daemon=True)
+            self._workers.append(worker)
+            worker.start()
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002
+        """Let the threads end; with `wait`, when their work is done."""
+        super().shutdown(wait=False, cancel_futures=cancel_futures)
+        for _ in self._workers:
+            self._jobs.put(None)
+        for worker in self._workers if wait else ():
+            worker.join()
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            job()
+            self._idle.release()
+
+
+def _fulfil(future: Future[Any], call: Callable[[], Any]) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        future.set_result(call())
+    except BaseException as error:  # noqa: BLE001 - the coroutine that awaits it gets it
+        future.set_exception(error)
 
 
 def is_running_here() -> bool:

@@ -82,8 +82,17 @@ def test_after_a_step_was_given_up():
 
 def test_while_main_waits_for_a_run_in_the_background():
     found = interrupted("""
+        def is_main_waiting():
+            frame, names = sys._current_frames()[threading.main_thread().ident], []
+            while frame is not None:
+                names.append(frame.f_globals["__name__"])
+                frame = frame.f_back
+            return names[0] == "threading" and "dotflow.run" in names
+
         @action
         def step():
+            while not is_main_waiting():
+                pass
             block()
 
         workflow = workflow_of(step, good)

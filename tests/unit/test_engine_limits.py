@@ -245,3 +245,38 @@ def test_every_provider_sees_the_end_of_a_cancelled_task(stuck):
         *("log.error", "metrics.task_failed", "tracer.end_task"),
         *("log.error", "metrics.workflow_failed", "tracer.end_workflow"),
     ]
+
+
+def test_an_async_step_that_was_given_up_in_a_thread_never_delays_the_end_of_the_program():
+    program = """
+        import asyncio, threading
+        from dotflow import DotFlow, action
+
+        @action(timeout=0.05)
+        async def stuck():
+            await asyncio.to_thread(threading.Event().wait, 600)
+
+        workflow = DotFlow()
+        workflow.task.add(stuck)
+        print(workflow.start().tasks[0].result)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.stdout, done.returncode) == ("timeout\n", 0)
+
+
+def test_threads_of_async_steps_do_their_work_as_usual():
+    @action
+    async def many():
+        numbers = await asyncio.gather(*(asyncio.to_thread(pow, number, 2) for number in range(200)))
+        with pytest.raises(ZeroDivisionError):
+            await asyncio.to_thread(lambda: 1 / 0)
+        return sum(numbers)
+
+    workflow = DotFlow()
+    workflow.task.add(many)
+    before = threading.active_count()
+    assert workflow.start().status == "Completed"
+    assert workflow.result_storage() == [sum(number**2 for number in range(200))]
+    assert threading.active_count() == before

@@ -89,6 +89,9 @@ def test_close_keeps_to_a_timeout_of_nothing(make):
     port = metrics.port
     metrics.close(0.0)
     assert is_free(port)
+    for thread in server_threads():  # they end by themselves, a moment later
+        thread.join(5.0)
+    assert not server_threads()
 
 
 def test_a_scraper_that_hangs_does_not_hold_up_the_close(make):

@@ -9,6 +9,7 @@ import dotflow_prometheus
 from dotflow import providers
 
 PACKAGE = Path(dotflow_prometheus.__file__).parent
+ROOT = Path(__file__).parents[3]
 
 
 def test_it_is_behind_the_door_of_all_providers():
@@ -16,7 +17,7 @@ def test_it_is_behind_the_door_of_all_providers():
 
 
 def test_the_readme_runs(capsys):
-    (program,) = re.findall(r"```python\n(.*?)```", (PACKAGE.parent / "README.md").read_text(), re.DOTALL)
+    (program,) = re.findall(r"```python\n(.*?)```", (ROOT / "providers/prometheus/README.md").read_text(), re.DOTALL)
     names = {"__name__": "readme"}
     exec(program.replace("port=9464", "port=0"), names)
     assert capsys.readouterr().out.startswith("scrape http://127.0.0.1:")
