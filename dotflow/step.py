@@ -36,7 +36,8 @@ class Call:
 class Step:
     """What `@action` marked, ready to be called: a function (`call`), or a class with its methods (`methods`).
 
-    `function_name` is the value of OpenTelemetry's `code.function.name`: module and qualified name.
+    `function_name` is the value of OpenTelemetry's `code.function.name`: module and qualified name. `is_async`: any part of
+    it is a coroutine.
     """
 
     source: Callable[..., Any]
@@ -46,11 +47,7 @@ class Step:
     call: Call
     methods: tuple[tuple[str, Call], ...] = ()
     is_class: bool = False
-
-    @property
-    def is_async(self) -> bool:
-        """True if any part of it is a coroutine."""
-        return self.call.is_async or any(call.is_async for _, call in self.methods)
+    is_async: bool = False
 
     @classmethod
     def of(cls, step: object) -> Step:
@@ -67,15 +64,17 @@ class Step:
         if options is None or not callable(step):
             raise MissingActionDecorator(step)
         name: str = options.name or named_part(step).__name__
-        is_class = isinstance(step, type)
+        call = _inspect_call(step, name)
+        methods = _action_methods(step) if isinstance(step, type) else ()
         return cls(
             source=step,
             name=name,
             function_name=_function_name(step),
             options=options,
-            call=_inspect_call(step, name),
-            methods=_action_methods(step) if isinstance(step, type) else (),
-            is_class=is_class,
+            call=call,
+            methods=methods,
+            is_class=isinstance(step, type),
+            is_async=call.is_async or any(method.is_async for _, method in methods),
         )
 
 

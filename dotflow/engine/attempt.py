@@ -61,7 +61,7 @@ def run_attempt(attempt: Attempt, clock: Clock) -> Outcome:
 
 
 def _run(attempt: Attempt, clock: Clock) -> Outcome:
-    outcome = blank_outcome(clock)
+    outcome = Outcome(0, 0, os.getpid(), _HOST)
     entered = _enter(attempt.around, outcome) if attempt.around else ()
     # In this order, so that the end, start plus duration, is not before anything that the step did.
     started = clock.monotonic_ns()

@@ -173,7 +173,8 @@ class Coordinator:
 
     def _check(self) -> None:
         """Raise what is to end the program: a Ctrl-C that was held back, or what a provider raised."""
-        self._interrupts.check()
+        if self._interrupts.pending:
+            self._interrupts.check()
         if self._dispatch.interrupt is not None:
             interrupt, self._dispatch.interrupt = self._dispatch.interrupt, None
             raise interrupt
