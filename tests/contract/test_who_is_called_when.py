@@ -196,3 +196,39 @@ def test_a_run_that_ends_well(recorded):
     assert recorded.inline()[-3:] == ["log.info", "metrics.workflow_completed", "tracer.end_workflow"]
     assert recorded.calls.named("tracer.end_workflow")[0].arguments["failed"] is False
     assert recorded.calls.named("metrics.workflow_failed") == []
+
+
+class AlsoStarted(RecordingMetrics):
+    """Overrides an optional hook."""
+
+    def task_started(self, task):
+        self.calls.note("metrics", "task_started", task=task)
+
+
+def test_optional_hooks_take_their_place_and_listeners_come_last():
+    calls = Calls()
+
+    def listen(event):
+        calls.note("listener", type(event).__name__)
+
+    workflow = DotFlow(
+        Config(tracer=RecordingTracer(calls), metrics=AlsoStarted(calls), log=RecordingLog(calls), listeners=[listen])
+    )
+    workflow.task.add(good)
+    workflow.start()
+    names = calls.names()
+    start = names.index("tracer.start_task")
+    assert names[start : start + 4] == [
+        *("tracer.start_task", "metrics.task_started", "log.info", "listener.TaskStarted")
+    ]
+    end = names.index("metrics.task_completed")
+    assert names[end - 1 : end + 3] == [
+        *("log.info", "metrics.task_completed", "tracer.end_task", "listener.TaskEnded")
+    ]
+
+
+def test_created_tasks_are_seen_as_they_were_before_they_ran(recorded):
+    seen = [call.arguments["task"] for call in recorded.calls.named("server.create_task")]
+    assert [(task.task_id, str(task.status)) for task in seen] == [
+        *(("good", "Not started"), ("flaky", "Not started"), ("bad", "Not started"))
+    ]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import structlog
+from opentelemetry import trace
 
 from dotflow import Config, DotFlow, action
 from dotflow.errors import InvalidChoice
@@ -100,8 +101,6 @@ def test_the_steps_own_lines_name_the_innermost_span(tmp_path):
 
     @action(retry=2)
     def speak():
-        from opentelemetry import trace
-
         seen.append(f"{trace.get_current_span().get_span_context().span_id:016x}")
         logging.getLogger("mine").warning("from logging")
         structlog.get_logger("named").warning("from structlog")
@@ -261,3 +260,18 @@ def test_without_a_log_provider_a_failure_is_seen_with_its_traceback():
     assert "task.failed workflow=etl" in done.stderr
     assert "ValueError: bad row 17" in done.stderr
     assert "Traceback" in done.stderr
+
+
+def test_the_line_about_a_failed_attempt_names_the_span_of_that_attempt(tmp_path):
+    path = tmp_path / "run.jsonl"
+    seen = []
+
+    @action(retry=2)
+    def fail():
+        seen.append(f"{trace.get_current_span().get_span_context().span_id:016x}")
+        raise ValueError
+
+    run_ = run(lambda: LogStructlog(format="json", output=path), fail, tracer=TracerOpenTelemetry())
+    lines = {line["event"]: line for line in lines_of(path)}
+    assert lines[logs.TASK_RETRYING]["span_id"] == seen[0]
+    assert lines[logs.TASK_FAILED]["span_id"] == run_.tasks[0].span.span_id

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import itertools
 import socket
+import subprocess
+import sys
+import textwrap
 
 import pytest
-from opentelemetry import trace
+from opentelemetry import baggage, trace
 from opentelemetry.sdk.trace import TracerProvider
 
 from dotflow import Config, DotFlow, action
@@ -289,3 +292,111 @@ def test_with_no_endpoint_anywhere_it_is_silent(monkeypatch, capfd):
         run_ = workflow.start()
     assert run_.trace_id == run_.run_id
     assert capfd.readouterr() == ("", "")
+
+
+def test_spans_have_the_times_of_the_events(endpoint):
+    run_ = run(endpoint, plain, failing_first(1))
+    root = endpoint.one("workflow etl")
+    assert (root.start_ns, root.end_ns) == (run_.started_ns, run_.finished_ns)
+    for task in run_.tasks:
+        span = endpoint.one(f"task {task.name}")
+        assert (span.start_ns, span.end_ns) == (task.started_ns, task.finished_ns)
+    last = endpoint.children(endpoint.one("task flaky"))[-1]
+    outcome = run_.tasks[1].outcome
+    assert last.end_ns == outcome.started_ns + outcome.duration_ns
+
+
+def test_span_names_are_names_and_never_ids(endpoint):
+    run_ = run(endpoint, plain, plain)
+    assert [task.task_id for task in run_.tasks] == ["plain", "plain-2"]
+    assert [span.name for span in endpoint.children(endpoint.one("workflow etl"))] == ["task plain"] * 2
+
+
+def test_what_the_caller_carries_reaches_the_step_and_its_headers(endpoint, monkeypatch):
+    monkeypatch.setenv("TRACEPARENT", f"00-{'ab' * 16}-{'cd' * 8}-01")
+    monkeypatch.setenv("TRACESTATE", "vendor=x")
+    monkeypatch.setenv("BAGGAGE", "tenant=acme")
+
+    @action
+    def look():
+        return baggage.get_baggage("tenant")
+
+    run_ = run(endpoint, look)
+    (task,) = run_.tasks
+    assert task.current_context.storage == "acme"
+    assert task.carrier["tracestate"] == "vendor=x"
+    assert task.carrier["baggage"] == "tenant=acme"
+    remote = TracerOpenTelemetry().attach(task.carrier)
+    with remote:
+        assert baggage.get_baggage("tenant") == "acme"
+        assert f"{trace.get_current_span().get_span_context().span_id:016x}" == task.span.span_id
+    assert baggage.get_baggage("tenant") is None
+    assert not trace.get_current_span().get_span_context().is_valid
+
+
+def test_no_exporter_by_the_environment(endpoint, monkeypatch):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.url)
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "none")
+    with DotFlow(Config(tracer=TracerOpenTelemetry()), name="etl") as workflow:
+        workflow.task.add(step=plain)
+        workflow.start()
+    assert endpoint.requests == 0
+
+
+@pytest.mark.contained
+def test_credentials_of_an_endpoint_are_not_told(contained, bad_url):
+    url = bad_url.replace("http://", "http://user:hunter2@")
+    with DotFlow(Config(tracer=TracerOpenTelemetry(endpoint=url))) as workflow:
+        workflow.task.add(step=plain)
+        workflow.start()
+    assert len(contained) == 1
+    assert "hunter2" not in contained[0]
+    assert bad_url in contained[0]
+
+
+_GLOBAL = """
+    from dotflow import Config, DotFlow, action
+    from dotflow.providers import TracerOpenTelemetry
+    from opentelemetry import trace
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    @action
+    def step():
+        with trace.get_tracer("mine").start_as_current_span("inside"):
+            pass
+
+    kept, mine = InMemorySpanExporter(), TracerProvider()
+    mine.add_span_processor(SimpleSpanProcessor(kept))
+    tracer = TracerOpenTelemetry(OPTIONS)  # before the application has set its provider
+    SET
+    with DotFlow(Config(tracer=tracer), name="etl") as workflow:
+        workflow.task.add(step)
+        workflow.start()
+    print(trace.get_tracer_provider() is mine, [span.name for span in kept.get_finished_spans()])
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "then", "printed"),
+    [
+        ("", "trace.set_tracer_provider(mine)", "True ['inside', 'task step', 'workflow etl']"),
+        ("endpoint=ENDPOINT", "trace.set_tracer_provider(mine)", "True ['inside']"),
+        ("endpoint=ENDPOINT, set_global=True", "", "False []"),
+    ],
+)
+def test_a_global_provider_is_respected_and_set_only_when_asked(endpoint, options, then, printed):
+    text = textwrap.dedent(_GLOBAL).replace("OPTIONS", options).replace("SET", then)
+    done = subprocess.run(
+        [sys.executable, "-c", text.replace("ENDPOINT", repr(endpoint.url))],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout.strip() == printed, done.stderr
+    if options:
+        assert endpoint.one("workflow etl").parent_id == ""
+    if "set_global" in options:
+        assert endpoint.one("inside").parent_id == endpoint.one("task step").span_id

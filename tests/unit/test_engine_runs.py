@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import signal
 import subprocess
 import sys
 import threading
@@ -144,3 +145,22 @@ workflow.start(mode="background", on_success=lambda tasks: print(tasks[-1].curre
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     assert (done.stdout, done.stderr) == ("500\n", "")
+
+
+def test_a_run_leaves_the_handler_of_ctrl_c_as_it_found_it():
+    before = signal.getsignal(signal.SIGINT)
+    seen = []
+
+    @action
+    def step():
+        seen.append(signal.getsignal(signal.SIGINT))
+
+    workflow = DotFlow()
+    workflow.task.add(step)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        workflow.start()
+        assert seen[0] is not signal.default_int_handler
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)

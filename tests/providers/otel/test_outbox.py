@@ -1,0 +1,70 @@
+"""The way out for spans: bounded, and what does not get through is counted exactly."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+from dotflow_otel.outbox import Outbox
+
+
+class Gate(SpanExporter):
+    """Takes a batch in, and lets it through when the gate is opened."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Event()
+        self.opened = threading.Event()
+        self.names: list[str] = []
+
+    def export(self, spans):
+        self.entered.set()
+        assert self.opened.wait(20)
+        self.names += [span.name for span in spans]
+        return SpanExportResult.SUCCESS
+
+
+@pytest.fixture
+def gate(monkeypatch):
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "8")
+    monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "4")
+    return Gate()
+
+
+def test_what_does_not_fit_is_refused_and_counted_and_the_rest_arrives(gate, caplog):
+    outbox = Outbox(gate, "http://there")
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(outbox)
+    tracer = provider.get_tracer("test")
+    for number in range(4):
+        tracer.start_span(str(number)).end()
+    assert gate.entered.wait(20)
+    for number in range(4, 20):
+        tracer.start_span(str(number)).end()
+    assert list(outbox.take_lost()) == [(12, "8 others were waiting to be sent to http://there")]
+    assert list(outbox.take_lost()) == []
+    gate.opened.set()
+    provider.force_flush()
+    assert gate.names == [str(number) for number in range(8)]
+    assert "Queue full" not in caplog.text
+    tracer.start_span("later").end()
+    provider.shutdown()
+    assert gate.names[-1] == "later"
+    assert list(outbox.take_lost()) == []
+
+
+def test_an_exporter_that_raises_loses_its_batch_and_says_so(gate):
+    class Broken(Gate):
+        def export(self, spans):
+            raise OSError("no space left on device")
+
+    outbox = Outbox(Broken(), "a/file")
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(outbox)
+    for number in range(3):
+        provider.get_tracer("test").start_span(str(number)).end()
+    provider.force_flush()
+    assert list(outbox.take_lost()) == [(3, "not delivered to a/file")]
+    provider.shutdown()
