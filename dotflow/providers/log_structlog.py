@@ -239,8 +239,10 @@ class _Tap(logging.Handler):
             fields.pop(logs.EVENT, None)
             fields.pop("level", None)
             self._log.log(record.levelno, record.getMessage(), **fields)
-        except Exception:  # noqa: BLE001 - what every handler does: `logging` decides whether to show it
-            self.handleError(record)
+        except Exception:  # noqa: BLE001 - the disk is full or the stream gone: the line goes where a person may still look
+            fallback = logging.lastResort
+            if fallback is not None and record.levelno >= fallback.level:
+                fallback.handle(record)
 
 
 class _Sink:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -275,3 +276,21 @@ def test_the_line_about_a_failed_attempt_names_the_span_of_that_attempt(tmp_path
     lines = {line["event"]: line for line in lines_of(path)}
     assert lines[logs.TASK_RETRYING]["span_id"] == seen[0]
     assert lines[logs.TASK_FAILED]["span_id"] == run_.tasks[0].span.span_id
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.contained
+def test_a_full_disk_harms_nothing_and_is_told_once(contained, capsys):
+    @action
+    def speak():
+        logging.getLogger("mine").warning("the last words")
+        return 1
+
+    run_ = run(lambda: LogStructlog(format="json", output="/dev/full"), speak, speak)
+    assert run_.status == "Completed"
+    assert run_.provider_errors == {("log", "info"): 6}
+    assert contained == ["log.info raised OSError; the run goes on without it, and more of the same is only counted"]
+    err = capsys.readouterr().err
+    assert err.count("the last words") == 2
+    assert err.count("log.info raised OSError") == 1
+    assert "Logging error" not in err
