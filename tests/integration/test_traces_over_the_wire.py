@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import platform
 import socket
 import subprocess
 import sys
@@ -150,6 +152,7 @@ def test_attributes_are_the_vocabulary(endpoint):
     }
     task = run_.tasks[0]
     assert task.outcome is not None
+    assert (task.outcome.pid, task.outcome.host) == (os.getpid(), platform.node())
     assert endpoint.one("task plain").attributes == {
         names.WORKFLOW_NAME: "etl",
         names.WORKFLOW_ID: "w-1",
