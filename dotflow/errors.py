@@ -18,12 +18,14 @@ __all__ = [
     "MissingActionDecorator",
     "MissingExtra",
     "NotCallableObject",
+    "NotPicklable",
     "RunFailed",
     "RunTimeout",
     "SerializationError",
     "StepSignatureError",
     "StorageError",
     "StorageNotPersistent",
+    "WorkerDied",
     "WorkflowClosed",
 ]
 
@@ -90,6 +92,20 @@ class AttemptTimeout(DotflowError, TimeoutError):
 
 class AttemptCancelled(DotflowError, RuntimeError):
     """An attempt that ended because its run was cancelled."""
+
+
+class WorkerDied(DotflowError, RuntimeError):
+    """An attempt whose worker ended under it: killed, out of memory, `os._exit`."""
+
+
+class NotPicklable(DotflowError, TypeError):
+    """A step or a value that cannot travel between this process and a worker."""
+
+    def __init__(self, what: str, direction: str, cause: BaseException) -> None:
+        super().__init__(
+            f"{what} cannot be {direction}: {type(cause).__name__}: {cause}. "
+            "What crosses processes must be picklable: make it inside the step, or use executor='thread' or 'inline'"
+        )
 
 
 class RunFailed(DotflowError, RuntimeError):

@@ -10,6 +10,7 @@ from dotflow.modes import EXECUTORS, MODES, ON_INPUT_CHANGE, SEQUENTIAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Executor
 
 __all__ = ["StartOptions"]
 
@@ -30,20 +31,30 @@ class StartOptions:
     resume: bool = False
     on_input_change: str = "reuse"
     fingerprint: Callable[[Any], str] | None = None
-    executor: str | None = None
+    executor: str | Executor | None = None
     max_workers: int | None = None
 
     def __post_init__(self) -> None:
         _check_choice("mode", self.mode, MODES)
         _check_choice("on_input_change", self.on_input_change, ON_INPUT_CHANGE)
-        if self.executor is not None:
-            _check_choice("executor", self.executor, EXECUTORS)
+        _check_executor(self.executor)
         _check_callable("on_success", self.on_success, "on_success(tasks=...)")
         _check_callable("on_failure", self.on_failure, "on_failure(tasks=...)")
         _check_callable("fingerprint", self.fingerprint, "fingerprint(value)")
         workers = self.max_workers
         if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
             raise InvalidOption(f"max_workers={workers!r}: a whole number, at least 1")
+
+
+def _check_executor(given: object) -> None:
+    if given is None or (isinstance(given, str) and given in EXECUTORS):
+        return
+    if not isinstance(given, str):
+        from concurrent.futures import Executor
+
+        if isinstance(given, Executor):
+            return
+    raise InvalidChoice("executor", given, (*EXECUTORS, "an instance of concurrent.futures.Executor"))
 
 
 def _check_choice(name: str, given: object, allowed: tuple[str, ...]) -> None:

@@ -48,6 +48,7 @@ class Outcome:
 
     `started_ns` is wall-clock time (nanoseconds since the epoch), `duration_ns` is monotonic. `interrupt` is what ended
     the program while the step ran in the coordinator's own process; `provider_errors` are (provider, method, error).
+    `final` says that another attempt could not go better, whatever the step's `retry` is.
     """
 
     started_ns: int
@@ -59,6 +60,18 @@ class Outcome:
     result: TypeResult = TypeResult.SUCCESS
     interrupt: BaseException | None = None
     provider_errors: tuple[tuple[str, str, Exception], ...] = ()
+    final: bool = False
+
+    def fail(self, error: BaseException, result: TypeResult = TypeResult.FAILURE) -> Outcome:
+        """Make it a failure, and return it."""
+        self.value, self.error, self.result = None, ErrorInfo.of(error), result
+        return self
+
+    def contained(self) -> Outcome:
+        """The same, where what ends a program (`sys.exit` in a step) only fails the attempt: in a worker."""
+        if self.interrupt is not None:
+            self.interrupt, self.result = None, TypeResult.FAILURE
+        return self
 
 
 def _format(error: BaseException) -> str:

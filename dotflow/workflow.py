@@ -20,8 +20,8 @@ from dotflow.engine.coordinator import Coordinator, Lane
 from dotflow.engine.courier import Courier
 from dotflow.engine.dispatch import Dispatch, overridden
 from dotflow.engine.ending import close_all
-from dotflow.engine.inline import InlineExecutor
 from dotflow.engine.interrupts import Interrupts
+from dotflow.engine.places import Places
 from dotflow.errors import InvalidOption, StorageNotPersistent, WorkflowClosed
 from dotflow.modes import BACKGROUND, SEQUENTIAL, lanes_of
 from dotflow.names import logs
@@ -30,7 +30,9 @@ from dotflow.providers.defaults import SchedulerDefault
 from dotflow.run import Run
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
     from collections.abc import Callable
+    from concurrent.futures import Executor
 
     from dotflow.context import Context
     from dotflow.engine.checkpoints import Fingerprint
@@ -65,6 +67,7 @@ class DotFlow:
         self.task = TaskBuilder(self._describe, self._declare)
         self._containment = Containment(self.config.metrics)
         self._courier = Courier(self._containment)
+        self._places = Places(self.config, self._containment)
         self._has_run = False
         self._closed = False
         self._declare([])
@@ -79,13 +82,16 @@ class DotFlow:
         resume: bool = False,
         on_input_change: str = "reuse",
         fingerprint: Fingerprint | None = None,
-        executor: str | None = None,
+        executor: str | Executor | None = None,
         max_workers: int | None = None,
     ) -> Run:
         """Run the tasks, and return the run; a step that fails does not raise, it makes the run `Failed`.
 
         Args:
-            mode: `sequential` runs the tasks here, one after another; `background` returns at once, `Run.wait` joins.
+            mode: `sequential` runs the tasks one after another, here; with several groups, the groups side by side and the
+                tasks of each in order, in worker processes. `sequential_group` does so for a single group too.
+                `parallel` runs all tasks at once, in worker processes, each with an empty previous context.
+                `background` is as `sequential`, but returns at once; `Run.wait` joins.
             keep_going: after a failure, go on with the tasks behind it; default: nothing new starts in its group.
             on_success, on_failure: called as `f(tasks=...)` after the run. One that raises is logged, and changes nothing.
             resume: continue the latest run of this `workflow_id`: the results of tasks that had ended well come from the
@@ -93,8 +99,10 @@ class DotFlow:
             on_input_change: what a resumed run does if initial contexts differ from those of the run it continues:
                 `reuse` its results all the same, `reset` and run everything, or `raise`.
             fingerprint: makes a text of an initial value, the same exactly when the value is; default: its SHA-256.
-            executor: where attempts run: `inline`, in this process.
-            max_workers: how many workers an executor has; inline there is one.
+            executor: where attempts run, whatever the mode says: `inline`, in the thread of this call; `thread`;
+                `process`; or any `concurrent.futures.Executor`, which stays the caller's to shut down.
+            max_workers: how many threads or processes there are at most, default: one for each processor; of an
+                executor of your own, how many attempts it is given at a time.
 
         Raises:
             InvalidChoice: a mode, an executor or an `on_input_change` that is not known.
@@ -118,6 +126,23 @@ class DotFlow:
         )
         return self._start("resume" if resume else "manual", options)
 
+    async def start_async(self, mode: str = SEQUENTIAL, **kwargs: Any) -> Run:
+        """As `start`, without standing in the way of the event loop that runs; the keywords are the same.
+
+        Async steps run on this very loop, so they may use what belongs to it (sessions, connection pools), unless they run
+        in worker processes; others run in threads. Cancelling the task that awaits it cancels the run, and is raised again
+        once the run has been ended and flushed.
+
+        Raises:
+            As `start`. An interrupt of the program (`sys.exit` in a step) is raised here too.
+        """
+        from dotflow.engine.loop import in_thread
+
+        options = StartOptions(mode=mode, **kwargs)
+        return await in_thread(
+            lambda loop, began: self._start("resume" if options.resume else "manual", options, loop=loop, began=began)
+        )
+
     def schedule(self, **kwargs: Any) -> None:
         """Hand `start` with these keywords to `Config.scheduler`, which calls it at every tick. Blocks until it ends.
 
@@ -128,11 +153,15 @@ class DotFlow:
         if type(self.config.scheduler) is SchedulerDefault:
             _logger.warning("nothing is scheduled: give DotFlow a Config(scheduler=...)")
         self._measure_schedule()
-        self.config.scheduler.start(self._tick, **kwargs)
+        try:
+            self.config.scheduler.start(self._tick, **kwargs)
+        finally:
+            self._places.clear()
 
     def close(self) -> None:
-        """Close the providers: ports, threads, files. The workflow cannot be started again; may be repeated."""
+        """Close the providers and end the worker processes. The workflow cannot be started again; may be repeated."""
         self._closed = True
+        self._places.close()
         close_all(self.config, self._containment)
 
     def result_task(self) -> list[Task]:
@@ -180,7 +209,14 @@ class DotFlow:
         """One run of a schedule, waited for in every mode: the scheduler must know whether it is still going on."""
         return self._start("schedule", StartOptions(**kwargs)).wait()
 
-    def _start(self, trigger: str, options: StartOptions) -> Run:
+    def _start(
+        self,
+        trigger: str,
+        options: StartOptions,
+        *,
+        loop: AbstractEventLoop | None = None,
+        began: Callable[[Run], None] | None = None,
+    ) -> Run:
         if self._closed:
             raise WorkflowClosed(
                 f"workflow {self.name!r} was closed, and its providers with it: start it before close()"
@@ -188,7 +224,9 @@ class DotFlow:
         run = self._new_run(options.mode, trigger)
         checkpoints = self._checkpoints(run, options)
         self.task.latest = run
-        coordinator = self._coordinate(run, checkpoints, keep_going=options.keep_going)
+        coordinator = self._coordinate(run, checkpoints, options, loop)
+        if began is not None:
+            began(run)
 
         def on_end(ended: Run) -> None:
             callback = options.on_failure if ended.failed else options.on_success
@@ -225,20 +263,23 @@ class DotFlow:
             checkpoints.resume(options.on_input_change)
         return checkpoints
 
-    def _coordinate(self, run: Run, checkpoints: Checkpoints, *, keep_going: bool) -> Coordinator:
+    def _coordinate(
+        self, run: Run, checkpoints: Checkpoints, options: StartOptions, loop: AbstractEventLoop | None
+    ) -> Coordinator:
+        lanes = lanes_of(options.mode, run.tasks)
+        make_executor = self._places.executor(run, options, groups=len(lanes), loop=loop)
         first, self._has_run = not self._has_run, True
-        clock, detached = self.config.clock, run.mode == BACKGROUND
         return Coordinator(
             run,
-            [Lane(tasks) for tasks in lanes_of(run.tasks)],
+            [Lane(tasks) for tasks in lanes],
             config=self.config,
             dispatch=Dispatch(self.config, self, run, self._containment, self._courier, first=first),
             containment=self._containment,
             courier=self._courier,
-            make_executor=lambda interrupts: InlineExecutor(clock, interrupts, detached=detached),
+            make_executor=make_executor,
             interrupts=Interrupts,
             checkpoints=checkpoints,
-            keep_going=keep_going,
+            keep_going=options.keep_going,
         )
 
     def _describe(self) -> dict[str, Any]:

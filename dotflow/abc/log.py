@@ -11,6 +11,8 @@ from dotflow.abc.provider import Provider
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from dotflow.abc.worker import WorkerSide
+
 __all__ = ["Log"]
 
 
@@ -36,6 +38,13 @@ class Log(Provider):
     @abstractmethod
     def debug(self, **kwargs: Any) -> None:
         """Detail for the developer."""
+
+    def for_worker(self) -> WorkerSide | None:
+        """What worker processes need so that the lines which steps write there carry the ids, and end up somewhere.
+
+        Asked once a run that has any. None: nothing, so `attach` has no effect there.
+        """
+        return None
 
     def attach(self, ids: Mapping[str, str | int]) -> AbstractContextManager[None]:
         """Put the ids (fields of `dotflow.names.logs`) on the lines that the step writes itself.

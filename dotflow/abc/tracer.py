@@ -11,6 +11,7 @@ from dotflow.abc.provider import Provider
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from dotflow.abc.worker import WorkerSide
     from dotflow.run import Run
     from dotflow.task import Task
 
@@ -62,6 +63,13 @@ class Tracer(Provider):
         """
         del task
         return {}
+
+    def for_worker(self) -> WorkerSide | None:
+        """What worker processes need to make spans current, and to export those that steps open there.
+
+        Asked once a run that has any. None: nothing, so `attach` has no effect there.
+        """
+        return None
 
     def attach(self, carrier: Mapping[str, str]) -> AbstractContextManager[None]:
         """Make the span that `carrier` names current, around one attempt, in the thread that runs it.

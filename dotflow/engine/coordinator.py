@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import functools
 import heapq
 import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
 from dotflow.context import Context
-from dotflow.engine.attempt import Around, Attempt, blank_outcome
+from dotflow.engine.attempt import Attempt, blank_outcome
 from dotflow.engine.dispatch import Dispatch, overridden
 from dotflow.engine.ending import flush_all
 from dotflow.errors import AttemptCancelled
 from dotflow.lines import ids_of
-from dotflow.outcome import ErrorInfo, TaskError
+from dotflow.outcome import TaskError
 from dotflow.status import TypeResult, TypeStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from dotflow.config import Config
     from dotflow.engine.checkpoints import Checkpoints
@@ -26,11 +25,13 @@ if TYPE_CHECKING:
     from dotflow.engine.courier import Courier
     from dotflow.engine.executor import Executor
     from dotflow.engine.interrupts import Interrupts
-    from dotflow.outcome import Outcome
+    from dotflow.outcome import ErrorInfo, Outcome
     from dotflow.run import Run
     from dotflow.task import Task
 
 __all__ = ["Coordinator", "Lane"]
+
+_NOTHING: Mapping[str, str | int] = {}
 
 
 class Lane:
@@ -130,9 +131,9 @@ class Coordinator:
 
     def _let_go(self) -> None:
         try:
-            self._executor.close()
-            flush_all(self._config, self._run, self._containment, self._courier)
+            flush_all(self._config, self._run, self._containment, self._courier, self._executor)
         finally:
+            self._executor.close()
             self._run.ended.set()
 
     def _drive_to_the_end(self) -> BaseException | None:
@@ -263,16 +264,9 @@ class Coordinator:
             task.previous_context,
             task.task_id,
             task.workflow_id,
-            self._around(task),
+            task.carrier if self._tracer_attaches else _NOTHING,
+            ids_of(task) if self._log_attaches else _NOTHING,
         )
-
-    def _around(self, task: Task) -> tuple[Around, ...]:
-        around: tuple[Around, ...] = ()
-        if self._tracer_attaches and task.carrier:
-            around = (("tracer", functools.partial(self._config.tracer.attach, task.carrier)),)
-        if self._log_attaches:
-            around = (*around, ("log", functools.partial(self._config.log.attach, ids_of(task))))
-        return around
 
     def _settle(self, flight: _Flight, outcome: Outcome) -> None:
         """An attempt has come back: store its value or note its error, then retry or end the task."""
@@ -280,7 +274,7 @@ class Coordinator:
         self._place_in_time(task, outcome)
         for provider, method, error in outcome.provider_errors:
             self._containment.caught(self._run, provider, method, error)
-        may_retry = outcome.error is not None and outcome.result is not TypeResult.CANCELLATION
+        may_retry = outcome.error is not None and outcome.result is not TypeResult.CANCELLATION and not outcome.final
         if outcome.error is None:
             self._store(task, outcome)
         if outcome.error is not None:
@@ -306,11 +300,9 @@ class Coordinator:
         try:
             self._checkpoints.keep(task, context)
         except Exception as error:  # noqa: BLE001 - it fails the task, whatever it is
-            outcome.error = ErrorInfo.of(error)
-            outcome.result = TypeResult.FAILURE
+            outcome.fail(error)
         except BaseException as error:  # noqa: BLE001 - ends the program, once the task is ended
-            outcome.error = ErrorInfo.of(error)
-            outcome.result = TypeResult.CANCELLATION
+            outcome.fail(error, TypeResult.CANCELLATION)
             outcome.interrupt = error
         else:
             task._current_context = context  # noqa: SLF001
@@ -385,9 +377,7 @@ class Coordinator:
         outcome = blank_outcome(self._clock)
         outcome.duration_ns = max(0, outcome.started_ns - flight.task.attempt_started_ns)
         outcome.started_ns = flight.task.attempt_started_ns
-        outcome.error = ErrorInfo.of(cause)
-        outcome.result = TypeResult.CANCELLATION
-        self._settle(flight, outcome)
+        self._settle(flight, outcome.fail(cause, TypeResult.CANCELLATION))
 
     # --- time
 

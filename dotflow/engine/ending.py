@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dotflow.config import Config
     from dotflow.engine.contain import Containment
     from dotflow.engine.courier import Courier
+    from dotflow.engine.executor import Executor
     from dotflow.run import Run
 
 __all__ = ["close_all", "flush_all"]
@@ -24,8 +25,11 @@ _NETWORK = ("notify", "server")
 _KINDS = ("tracer", "metrics", "log", "notify", "server", "storage", "scheduler")
 
 
-def flush_all(config: Config, run: Run, containment: Containment, courier: Courier) -> None:
-    """Deliver what is queued and flush every provider that buffers, side by side: one that hangs starves nobody."""
+def flush_all(config: Config, run: Run, containment: Containment, courier: Courier, executor: Executor) -> None:
+    """Deliver what is queued and flush every provider that buffers, here and in the workers, side by side.
+
+    One that hangs starves nobody.
+    """
     deadline = time.monotonic() + config.drain_timeout
 
     def flush(kinds: Iterable[str]) -> list[tuple[str, str, threading.Thread]]:
@@ -37,9 +41,15 @@ def flush_all(config: Config, run: Run, containment: Containment, courier: Couri
         ]
 
     flushing = flush(kind for kind in _KINDS if kind not in _NETWORK)
+    if executor.is_buffering:
+        flushing.append(_in_thread(containment, run, "workers", "flush", config.drain_timeout, executor.flush))
     courier.close(run, config.drain_timeout)
     flushing += flush(_NETWORK)  # only now do they have all their calls
     _await(flushing, deadline, run, containment, config.drain_timeout)
+    for kind, method, error in executor.take_failures():
+        containment.caught(run, kind, method, error)
+    for _, (signal, items, why) in executor.take_dropped():
+        containment.dropped(run, signal, items, why)
     for kind in _KINDS:
         provider: Provider = getattr(config, kind)
         if overridden(provider, "take_dropped"):

@@ -6,6 +6,9 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dotflow.abc.provider import Dropped
     from dotflow.engine.attempt import Attempt
     from dotflow.outcome import Outcome
 
@@ -13,7 +16,7 @@ __all__ = ["Executor"]
 
 
 class Executor(ABC):
-    """A place where attempts run. Made for one run, used by its coordinator only, except for `wake`.
+    """A place where attempts run. Made for one run, used by its coordinator only, except for `wake` and `flush`.
 
     It enforces each attempt's timeout, because only it knows when the attempt really began.
     """
@@ -39,6 +42,23 @@ class Executor(ABC):
     @abstractmethod
     def cancel(self) -> None:
         """Give up what can be given up; the outcomes still come through `next`, as cancelled."""
+
+    @property
+    def is_buffering(self) -> bool:
+        """Whether telemetry of the steps' own waits elsewhere, to be sent by `flush`."""
+        return False
+
+    def flush(self, timeout: float) -> None:
+        """Have the workers send what they have buffered, within `timeout` seconds. Called once, when nothing runs."""
+        del timeout
+
+    def take_failures(self) -> Sequence[tuple[str, str, Exception]]:
+        """What providers have raised while workers flushed: (provider, method, error)."""
+        return ()
+
+    def take_dropped(self) -> Sequence[tuple[str, Dropped]]:
+        """What workers have lost since this was last asked, with the provider that lost it."""
+        return ()
 
     @abstractmethod
     def close(self) -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import queue
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-__all__ = ["Loop", "is_running_here"]
+    from dotflow.run import Run
+
+__all__ = ["CallersLoop", "Loop", "in_thread", "is_running_here"]
 
 
 class Loop:
@@ -54,6 +58,34 @@ class Loop:
                 loop.call_soon_threadsafe(task.cancel)
             except RuntimeError:  # the loop has closed in the meantime: nothing is left to cancel
                 return
+
+
+class CallersLoop:
+    """Runs coroutines on a loop that runs already, in another thread: that of the caller of `start_async`.
+
+    What is current here (the span, the ids of the log) is current there, for this coroutine.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._future: Future[Any] | None = None
+
+    def __enter__(self) -> CallersLoop:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._future = None
+
+    def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """The coroutine's result, or what it raises."""
+        self._future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        return self._future.result()
+
+    def cancel(self) -> None:
+        """Cancel the coroutine that runs, from any thread."""
+        future = self._future
+        if future is not None:
+            future.cancel()
 
 
 class _DaemonThreads(ThreadPoolExecutor):
@@ -100,6 +132,55 @@ def _fulfil(future: Future[Any], call: Callable[[], Any]) -> None:
         future.set_result(call())
     except BaseException as error:  # noqa: BLE001 - the coroutine that awaits it gets it
         future.set_exception(error)
+
+
+async def in_thread(work: Callable[[asyncio.AbstractEventLoop, Callable[[Run], None]], Run]) -> Run:
+    """Call `work(loop, began)` in a thread, and await what it returns; `began` takes the run that it starts.
+
+    When the awaiting task is cancelled, so is the run; its end is awaited before the cancellation goes on.
+    """
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[Run] = loop.create_future()
+    runs: list[Run] = []
+    unwanted = threading.Event()
+    context = contextvars.copy_context()
+
+    def began(run: Run) -> None:
+        runs.append(run)
+        if unwanted.is_set():
+            run.cancel()
+
+    def tell(method: Callable[[Any], None], value: object) -> None:
+        if not ended.done():
+            method(value)
+
+    def call() -> None:
+        try:
+            loop.call_soon_threadsafe(tell, ended.set_result, context.run(work, loop, began))
+        except BaseException as error:  # noqa: BLE001 - raised where the run is awaited
+            with suppress(RuntimeError):  # the loop was closed without waiting for us
+                loop.call_soon_threadsafe(tell, ended.set_exception, _raisable(error))
+
+    threading.Thread(target=call, name="dotflow-run", daemon=False).start()
+    try:
+        return await asyncio.shield(ended)
+    except asyncio.CancelledError:
+        unwanted.set()
+        for run in runs:
+            run.cancel()
+        with suppress(Exception):  # what went wrong in the run is told by the run
+            await _uncancelled(ended)
+        raise
+
+
+async def _uncancelled(ended: asyncio.Future[Run]) -> None:
+    """Wait for the end of the run. Another cancellation in the meantime gives up waiting."""
+    await asyncio.shield(ended)
+
+
+def _raisable(error: BaseException) -> BaseException:
+    """A future cannot carry a StopIteration."""
+    return RuntimeError(f"{type(error).__name__}: {error}") if isinstance(error, StopIteration) else error
 
 
 def is_running_here() -> bool:

@@ -1,0 +1,154 @@
+"""Attempts as bytes: how they are packed for another process, and how what comes back is read."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import sys
+import threading
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import cloudpickle
+
+from dotflow.action import named_part
+from dotflow.engine.remote import Parcel, ProviderFailure, Report
+from dotflow.errors import NotPicklable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from types import ModuleType
+
+    from dotflow.abc.worker import WorkerSide
+    from dotflow.engine.attempt import Attempt
+    from dotflow.step import Step
+
+__all__ = ["Packer", "pickle_sides", "read_report"]
+
+_by_value_lock = threading.Lock()
+
+
+class Packer:
+    """Packs the attempts of one run. A step is pickled once a run, as it is at its first attempt."""
+
+    def __init__(self, sides: bytes) -> None:
+        self._sides = sides
+        self._steps: dict[int, tuple[bytes, bytes]] = {}
+        self._by_value: dict[str, ModuleType | None] = {}
+
+    def pack(self, attempt: Attempt) -> bytes:
+        """The attempt as bytes, for `run_parcel`.
+
+        Raises:
+            NotPicklable: naming the step or the context that cannot travel, and why.
+        """
+        step = attempt.step
+        module = self._module_by_value(step)
+        with _by_value(module):
+            key, pickled = self._step(step)
+            carried = (attempt.task_id, attempt.workflow_id, dict(attempt.carrier), dict(attempt.ids))
+            try:
+                body = cloudpickle.dumps((attempt.initial, attempt.previous, *carried))
+            except Exception as error:
+                raise _culprit(attempt, error) from error
+        parcel = Parcel(self._sides, key, pickled, body, attempt.task_id or step.name, attempt.timeout > 0)
+        return pickle.dumps(tuple(parcel), pickle.HIGHEST_PROTOCOL)
+
+    def _step(self, step: Step) -> tuple[bytes, bytes]:
+        found = self._steps.get(id(step))
+        if found is None:
+            try:
+                pickled = cloudpickle.dumps(step)
+            except Exception as error:
+                raise NotPicklable(f"step {step.name!r}", "sent to a worker", error) from error
+            found = self._steps[id(step)] = (hashlib.blake2b(pickled, digest_size=16).digest(), pickled)
+        return found
+
+    def _module_by_value(self, step: Step) -> ModuleType | None:
+        """The step's module, if a worker could not import it by its name: loaded from a path, by a test runner and so on."""
+        name = getattr(named_part(step.source), "__module__", None) or "__main__"
+        if name not in self._by_value:
+            module = sys.modules.get(name)
+            self._by_value[name] = None if module is None or _is_importable(name, module) else module
+        return self._by_value[name]
+
+
+def pickle_sides(sides: dict[str, WorkerSide]) -> bytes:
+    """The providers' halves, each pickled apart so that one which cannot be read does not harm the other.
+
+    Raises:
+        NotPicklable: naming the provider.
+    """
+    pickled = []
+    for provider, side in sides.items():
+        try:
+            pickled.append((provider, cloudpickle.dumps(side)))
+        except Exception as error:
+            raise NotPicklable(f"what Config({provider}=...) sends to workers", "pickled", error) from error
+    return pickle.dumps(pickled)
+
+
+def read_report(packed: bytes, name: str) -> Report:
+    """What came back from a worker, with the outcome complete. `name` is the task's, for the error if the value is none."""
+    report = Report(*pickle.loads(packed))  # noqa: S301 - what our own worker made
+    outcome = report.outcome
+    outcome.provider_errors = tuple(
+        (provider, method, ProviderFailure(kind, message)) for provider, method, kind, message in report.failures
+    )
+    try:
+        outcome.value = pickle.loads(report.value)  # noqa: S301
+    except Exception as error:  # noqa: BLE001 - what the user's class raises when it is made again
+        outcome.fail(NotPicklable(f"the result of step {name!r}", "read where the run was started", error)).final = True
+    return report
+
+
+def _culprit(attempt: Attempt, error: Exception) -> NotPicklable:
+    named: Sequence[tuple[str, Any]] = (
+        ("initial context", attempt.initial.storage),
+        ("previous context", attempt.previous.storage),
+    )
+    for name, value in named:
+        try:
+            cloudpickle.dumps(value)
+        except Exception as found:  # noqa: BLE001
+            what = f"the {name} of {attempt.task_id!r} (of type {type(value).__qualname__})"
+            return NotPicklable(what, "sent to a worker", found)
+    return NotPicklable(f"the context of {attempt.task_id!r}", "sent to a worker", error)
+
+
+@contextmanager
+def _by_value(module: ModuleType | None) -> Iterator[None]:
+    if module is None or module.__name__ in cloudpickle.list_registry_pickle_by_value():
+        yield
+        return
+    with _by_value_lock:
+        cloudpickle.register_pickle_by_value(module)
+        try:
+            yield
+        finally:
+            cloudpickle.unregister_pickle_by_value(module)
+
+
+def _is_importable(name: str, module: ModuleType) -> bool:
+    """Whether importing `name` anew would find this very module. That of the script itself travels by value anyway."""
+    file = getattr(module, "__file__", None)
+    if name == "__main__" or file is None:
+        return True
+    path: Any = None
+    spec = None
+    parts = name.split(".")
+    for end in range(1, len(parts) + 1):
+        spec = _find(".".join(parts[:end]), path)
+        if spec is None:
+            return False
+        path = spec.submodule_search_locations
+    return spec is not None and spec.origin == file
+
+
+def _find(name: str, path: Any) -> Any:
+    for finder in sys.meta_path:
+        with suppress(Exception):  # a finder of somebody else's
+            spec = finder.find_spec(name, path, None)
+            if spec is not None:
+                return spec
+    return None

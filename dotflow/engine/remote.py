@@ -1,0 +1,220 @@
+"""What runs in another process: it takes a parcel, runs the attempt in it, and makes a report of how that went.
+
+A parcel is self-contained, so any place that can call a function with some bytes can run attempts.
+"""
+
+from __future__ import annotations
+
+import pickle
+import threading
+import time
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from dotflow.clock import SystemClock
+from dotflow.engine.attempt import Attempt, Sides, blank_outcome, run_attempt
+from dotflow.errors import NotPicklable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from dotflow.abc.provider import Dropped
+    from dotflow.abc.worker import WorkerSide
+    from dotflow.outcome import Outcome
+    from dotflow.step import Step
+
+__all__ = ["Parcel", "ProviderFailure", "Report", "flush_sides", "run_and_flush", "run_parcel"]
+
+_STEPS_KEPT = 256
+_CLOCK = SystemClock()
+_FLUSH_SECONDS = 1.0  # of an attempt in a process that is not ours to end in order
+_PATIENCE_SECONDS = 30.0  # before another flush is waited for, after one that failed
+
+
+class ProviderFailure(RuntimeError):
+    """An exception of a provider's in another process, as text: `name` is its type's."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(f"{name}: {message}")
+
+
+class Parcel(NamedTuple):
+    """An attempt on its way. `sides` are the providers' pickled `WorkerSide`s, `step` is known by `step_key` once it came.
+
+    `body` are the contexts, ids and headers; `tells_begin` says that somebody watches the time.
+    """
+
+    sides: bytes
+    step_key: bytes
+    step: bytes
+    body: bytes
+    name: str
+    tells_begin: bool
+
+
+class Report(NamedTuple):
+    """An outcome on its way back. `value` is pickled apart, so that the rest arrives even if it cannot be read."""
+
+    outcome: Outcome
+    value: bytes
+    failures: tuple[tuple[str, str, str, str], ...]
+    dropped: tuple[tuple[str, Dropped], ...]
+    is_buffering: bool
+
+
+def run_parcel(parcel: bytes, on_begin: Callable[[], None] | None = None) -> bytes:
+    """Run the attempt in a parcel, here and now, and pack its report. Never raises an `Exception`."""
+    sent = Parcel(*pickle.loads(parcel))  # noqa: S301 - what the coordinator made
+    sides = _sides.of(sent.sides)
+    try:
+        attempt = _unpack(sent)
+    except Exception as error:  # noqa: BLE001 - what the user's classes raise when they are made again
+        outcome = blank_outcome(_CLOCK).fail(
+            NotPicklable(f"step {sent.name!r} or its context", "loaded in the worker", error)
+        )
+        outcome.final = True
+    else:
+        if on_begin is not None and sent.tells_begin:
+            on_begin()
+        outcome = run_attempt(attempt, _CLOCK, sides.entered()).contained()
+    return _pack(outcome, sides, sent.name)
+
+
+def run_and_flush(parcel: bytes) -> bytes:
+    """As `run_parcel`, where nobody will tell when the process ends: what the step has buffered is sent at once."""
+    report = run_parcel(parcel)
+    sides = _sides.of(Parcel(*pickle.loads(parcel)).sides)  # noqa: S301
+    if sides.is_buffering and time.monotonic() >= _sides.flush_again_at:
+        failures, dropped = flush_sides(_FLUSH_SECONDS)
+        if failures or dropped:
+            _sides.flush_again_at = time.monotonic() + _PATIENCE_SECONDS
+            found = Report(*pickle.loads(report))  # noqa: S301
+            found = found._replace(failures=(*found.failures, *failures), dropped=(*found.dropped, *dropped))
+            report = pickle.dumps(tuple(found), pickle.HIGHEST_PROTOCOL)
+    return report
+
+
+def flush_sides(timeout: float) -> tuple[tuple[tuple[str, str, str, str], ...], tuple[tuple[str, Dropped], ...]]:
+    """Flush all `WorkerSide`s of this process, side by side, within `timeout` seconds; what failed and what was lost."""
+    failures: list[tuple[str, str, str, str]] = []
+    flushing = [
+        threading.Thread(target=sides.flush, args=(timeout, failures), name="dotflow-flush", daemon=True)
+        for sides in _sides
+        if sides.is_buffering
+    ]
+    deadline = time.monotonic() + timeout
+    for thread in flushing:
+        thread.start()
+    for thread in flushing:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return tuple(failures), tuple(lost for sides in _sides for lost in sides.take_dropped(failures))
+
+
+class _Loaded:
+    """The `WorkerSide`s of a run in this process."""
+
+    def __init__(self, pickled: bytes) -> None:
+        self.failures: list[tuple[str, str, str, str]] = []
+        self._sides: dict[str, WorkerSide] = {}
+        for provider, blob in pickle.loads(pickled):  # noqa: S301
+            try:
+                self._sides[provider] = pickle.loads(blob)  # noqa: S301
+            except Exception as error:  # noqa: BLE001
+                self.failures.append(_failure(provider, "for_worker", error))
+
+    def entered(self) -> Sides:
+        return Sides(**{provider: side.attach for provider, side in self._sides.items()})
+
+    @property
+    def is_buffering(self) -> bool:
+        return any(self._ask(side) for side in self._sides.values())
+
+    def flush(self, timeout: float, failures: list[tuple[str, str, str, str]]) -> None:
+        for provider, side in self._sides.items():
+            try:
+                side.flush(timeout)
+            except BaseException as error:  # noqa: BLE001 - in a thread of our own: nothing may leave
+                failures.append(_failure(provider, "flush", error))
+
+    def take_dropped(self, failures: list[tuple[str, str, str, str]]) -> Iterator[tuple[str, Dropped]]:
+        for provider, side in self._sides.items():
+            try:
+                lost = list(side.take_dropped())
+            except Exception as error:  # noqa: BLE001
+                failures.append(_failure(provider, "take_dropped", error))
+            else:
+                yield from ((provider, each) for each in lost)
+
+    @staticmethod
+    def _ask(side: WorkerSide) -> bool:
+        try:
+            return bool(side.is_buffering)
+        except Exception:  # noqa: BLE001 - then a flush will tell
+            return True
+
+
+class _AllSides:
+    """The sides that this process has had, so that they are made once and flushed at the end."""
+
+    def __init__(self) -> None:
+        self.flush_again_at = 0.0
+        self._lock = threading.Lock()
+        self._loaded: dict[bytes, _Loaded] = {}
+
+    def __iter__(self) -> Iterator[_Loaded]:
+        return iter(list(self._loaded.values()))
+
+    def of(self, pickled: bytes) -> _Loaded:
+        with self._lock:
+            found = self._loaded.get(pickled)
+            if found is None:
+                found = self._loaded[pickled] = _Loaded(pickled)
+            return found
+
+
+_sides = _AllSides()
+_steps: OrderedDict[bytes, Step] = OrderedDict()
+
+
+def _unpack(sent: Parcel) -> Attempt:
+    step = _steps.get(sent.step_key)
+    if step is None:
+        step = _steps[sent.step_key] = pickle.loads(sent.step)  # noqa: S301
+        if len(_steps) > _STEPS_KEPT:
+            _steps.popitem(last=False)
+    initial, previous, task_id, workflow_id, carrier, ids = pickle.loads(sent.body)  # noqa: S301
+    return Attempt(step, initial, previous, task_id, workflow_id, carrier, ids)
+
+
+def _pack(outcome: Outcome, sides: _Loaded, name: str) -> bytes:
+    try:
+        value = _dump(outcome.value)
+    except Exception as error:  # noqa: BLE001 - what the user's value raises when it is taken apart
+        what = f"the result of step {name!r} (of type {type(outcome.value).__qualname__})"
+        outcome.fail(NotPicklable(what, "sent back", error)).final = True
+        value = _dump(None)
+    failures = [_failure(provider, method, error) for provider, method, error in outcome.provider_errors]
+    failures += sides.failures
+    sides.failures = []
+    dropped = tuple(sides.take_dropped(failures))
+    outcome.value, outcome.provider_errors = None, ()
+    report = Report(outcome, value, tuple(failures), dropped, sides.is_buffering)
+    return pickle.dumps(tuple(report), pickle.HIGHEST_PROTOCOL)
+
+
+def _dump(value: Any) -> bytes:
+    try:
+        return pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+    except Exception:  # noqa: BLE001 - a class or a function of the script itself, which travels by value
+        import cloudpickle
+
+        pickled: bytes = cloudpickle.dumps(value)
+        return pickled
+
+
+def _failure(provider: str, method: str, error: BaseException) -> tuple[str, str, str, str]:
+    try:
+        message = str(error)
+    except Exception:  # noqa: BLE001
+        message = "<no message>"
+    return provider, method, type(error).__name__, message

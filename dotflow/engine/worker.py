@@ -1,0 +1,69 @@
+"""The program of a worker process: it runs the attempts that it is sent, one after another, until it is told to end."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import select
+import signal
+import socket
+import sys
+import threading
+import types
+from contextlib import suppress
+
+from dotflow.engine import wire
+from dotflow.engine.remote import flush_sides, run_parcel
+
+__all__ = ["main"]
+
+
+def main(descriptor: int) -> None:
+    """Serve the coordinator at the other end of this socket."""
+    sock = socket.socket(fileno=descriptor)
+    # A child that a step forks must not keep the line open when this worker is gone.
+    os.register_at_fork(after_in_child=sock.close)
+    threading.Thread(target=_end_with_the_coordinator, args=(descriptor,), name="dotflow-watch", daemon=True).start()
+    while (message := wire.receive(sock)) is not None:
+        kind, payload = message
+        if kind == wire.RUN:
+            report = run_parcel(payload, lambda: wire.send(sock, wire.BEGUN))
+            del payload, message
+            _flush_output()
+            wire.send(sock, wire.DONE, report)
+            del report
+        elif kind == wire.FLUSH:
+            wire.send(sock, wire.FLUSHED, pickle.dumps(flush_sides(pickle.loads(payload))))  # noqa: S301
+        elif kind == wire.SETUP:
+            _settle_in(**pickle.loads(payload))  # noqa: S301
+        else:
+            return
+
+
+def _settle_in(argv: list[str], main_file: str | None) -> None:
+    """Look like the program, whose functions know themselves as those of `__main__`; its code is not run again."""
+    sys.argv[:] = argv
+    sys.modules["dotflow.__worker__"] = sys.modules["__main__"]
+    program = types.ModuleType("__main__")
+    if main_file is not None:
+        program.__file__ = main_file
+    sys.modules["__main__"] = program
+
+
+def _flush_output() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):  # the step may have closed it, or put something of its own in its place
+            stream.flush()
+
+
+def _end_with_the_coordinator(descriptor: int) -> None:
+    """Kill this process, and those that its steps have started, when the coordinator is gone: nobody waits for them.
+
+    Asks for no event, so only the hang-up of the other side wakes it.
+    """
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    poll.poll()
+    with suppress(OSError):
+        os.killpg(os.getpid(), signal.SIGKILL)
+    os._exit(1)
