@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextvars
 import logging
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import structlog
 
 from dotflow.abc import Log
+from dotflow.abc.worker import WorkerSide
 from dotflow.current import current_span
 from dotflow.errors import InvalidChoice
 from dotflow.lines import fields_of
@@ -71,6 +73,7 @@ class LogStructlog(Log):
         *,
         capture: bool | None = None,
     ) -> None:
+        self._for_worker = (level, format, output, capture if logger is None else False)
         self._level: int = logging.getLevelName(_choice("level", str(level).upper(), _LEVELS))
         self._format = _choice("format", format, _FORMATS)
         self._sink = _Sink(output)
@@ -80,13 +83,13 @@ class LogStructlog(Log):
         self._marks: list[tuple[logging.Handler, RunIds]] = []
         self._log: _Logger = logger if logger is not None else self._own_logger()
         if self._capture:
-            self._look_at_logging()
+            self.look_at_logging()
 
     def info(self, **kwargs: Any) -> None:
         """Write at INFO."""
         event = kwargs.pop("event", "")
         if event == logs.WORKFLOW_STARTED:
-            self._look_at_logging()
+            self.look_at_logging()
         if self._level <= logging.INFO:
             self._log.info(event, **fields_of(**kwargs))
 
@@ -109,6 +112,12 @@ class LogStructlog(Log):
         """Put the ids on the lines that the step writes."""
         return _Attached(ids)
 
+    def for_worker(self) -> WorkerLog:
+        """The same log in a worker process, for the lines that steps write there."""
+        level, format_, output, capture = self._for_worker
+        where = output if output in _STREAMS else str(Path(output).absolute())
+        return WorkerLog(level, format_, str(where), capture)
+
     def close(self, timeout: float) -> None:
         """Leave `logging` as it was found, and close the file."""
         del timeout
@@ -117,8 +126,8 @@ class LogStructlog(Log):
 
     # --- the lines of others
 
-    def _look_at_logging(self) -> None:
-        """At the start of a run, when the application has had its chance to configure `logging`."""
+    def look_at_logging(self) -> None:
+        """Take up the lines of `logging`: at the start of a run, when the application has had its chance to configure it."""
         root = logging.getLogger()
         if self._capture is False or self._tap in root.handlers:
             return
@@ -182,6 +191,35 @@ class LogStructlog(Log):
             *(for_others if of_others else []),
             ConsoleLine(colors=self._sink.is_terminal) if console else JsonLine(tidy=of_others),
         ]
+
+
+class WorkerLog(WorkerSide):
+    """LogStructlog where a step runs, when that is another process: its lines get the ids, and go to the same place.
+
+    A worker process starts with unconfigured `logging`, whatever the application has configured in its own.
+    """
+
+    def __init__(self, level: str, format: Any, output: str, capture: bool | None) -> None:  # noqa: A002, FBT001
+        self._arguments = (level, format, output, capture)
+        self._log: LogStructlog | None = None
+        self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[type[WorkerLog], tuple[Any, ...]]:
+        return WorkerLog, self._arguments
+
+    def attach(self, carried: Mapping[str, Any]) -> AbstractContextManager[None]:
+        """Put the ids on the lines that the step writes."""
+        if self._log is None:
+            self._set_up()
+        return _Attached(carried)
+
+    def _set_up(self) -> None:
+        with self._lock:
+            if self._log is None:
+                level, format_, output, capture = self._arguments
+                log = LogStructlog(level=level, format=format_, output=output, capture=capture)
+                log.look_at_logging()
+                self._log = log
 
 
 class RunIds(logging.Filter):

@@ -6,7 +6,7 @@ import atexit
 import os
 import threading
 import weakref
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 from urllib.parse import urlsplit, urlunsplit
 
 from opentelemetry import trace
@@ -27,10 +27,13 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.trace.export import SpanExporter
 
-__all__ = ["Pipeline", "foreign_pipeline", "private_pipeline"]
+    from dotflow_otel.worker import Destination
+
+__all__ = ["Pipeline", "destination_url", "foreign_pipeline", "private_pipeline", "traces_url", "worker_pipeline"]
 
 _TRACES_EXPORTER = "OTEL_TRACES_EXPORTER"  # the SDK leaves this one to `opentelemetry-instrument`
 _TRACES_PATH = "/v1/traces"
+_WORKER_DELAY_SECONDS = 0.5
 
 
 class _Flushable(Protocol):
@@ -53,6 +56,17 @@ class Pipeline:
         self._owned = owned
         self._outboxes = outboxes
         self._closed = False
+
+    @property
+    def resource(self) -> dict[str, Any]:
+        """The attributes of the provider's resource; empty if it does not tell."""
+        resource = getattr(self.provider, "resource", None)
+        return dict(resource.attributes) if isinstance(resource, Resource) else {}
+
+    @property
+    def is_buffering(self) -> bool:
+        """Whether spans wait to be sent; of a provider that is not ours nobody knows."""
+        return self._owned is None or any(outbox.is_waiting for outbox in self._outboxes)
 
     def flush(self, seconds: float) -> None:
         """Export what is buffered.
@@ -88,18 +102,37 @@ def foreign_pipeline(given: trace.TracerProvider | None) -> Pipeline | None:
     return Pipeline(provider, ids=ids if isinstance(ids, RunIdGenerator) else None)
 
 
-def private_pipeline(
-    *, service_name: str | None, endpoint: str | None, file: str | Path | None, seconds: float
-) -> Pipeline:
+def private_pipeline(*, service_name: str | None, url: str | None, file: str | Path | None, seconds: float) -> Pipeline:
     """A provider of our own: sampler, limits and batching by the `OTEL_*` variables, exporters as asked for.
 
     It is shut down at the end of the program, within `seconds`; the SDK's own exit handler would wait far longer for
     a collector that does not answer.
     """
     resource = Resource.create({SERVICE_NAME: service_name} if service_name else _default_name())
+    return _our_pipeline(resource, url, file, seconds)
+
+
+def worker_pipeline(there: Destination) -> Pipeline:
+    """The provider of a worker process: made by the application's own function, else one of ours.
+
+    It sends more often than the SDK would, so that a worker which is killed takes fewer spans along.
+    """
+    if there.make_provider is not None:
+        return Pipeline(there.make_provider())
+    return _our_pipeline(Resource(there.resource), there.url, there.file, there.seconds, delay=_WORKER_DELAY_SECONDS)
+
+
+def destination_url(endpoint: str | None) -> str | None:
+    """Where traces are sent: to the endpoint that was given, else to what the environment says, else nowhere."""
+    return traces_url(endpoint) if endpoint else _url_in_environment()
+
+
+def _our_pipeline(
+    resource: Resource, url: str | None, file: str | Path | None, seconds: float, delay: float | None = None
+) -> Pipeline:
     ids = RunIdGenerator()
     provider = TracerProvider(resource=resource, id_generator=ids, shutdown_on_exit=False)
-    outboxes = [Outbox(exporter, where) for exporter, where in _exporters(endpoint, file, seconds)]
+    outboxes = [Outbox(exporter, where, delay) for exporter, where in _exporters(url, file, seconds)]
     for outbox in outboxes:
         provider.add_span_processor(outbox)
     pipeline = Pipeline(provider, ids=ids, owned=provider, outboxes=outboxes)
@@ -119,12 +152,11 @@ def traces_url(endpoint: str) -> str:
     return base if base.endswith(_TRACES_PATH) else base + _TRACES_PATH
 
 
-def _exporters(endpoint: str | None, file: str | Path | None, seconds: float) -> Iterator[tuple[SpanExporter, str]]:
+def _exporters(url: str | None, file: str | Path | None, seconds: float) -> Iterator[tuple[SpanExporter, str]]:
     if file is not None:
         from dotflow_otel.file import OtlpJsonFileExporter
 
         yield OtlpJsonFileExporter(file), str(file)
-    url = traces_url(endpoint) if endpoint else _url_in_environment()
     if url is not None:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 

@@ -8,7 +8,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from opentelemetry.sdk.environment_variables import OTEL_BSP_MAX_QUEUE_SIZE
+from opentelemetry.sdk.environment_variables import OTEL_BSP_MAX_QUEUE_SIZE, OTEL_BSP_SCHEDULE_DELAY
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
@@ -33,11 +33,13 @@ class Outbox(SpanProcessor):
     takes a moment of the interpreter's lock, which a busy program may never let go), the program takes a breath.
     """
 
-    def __init__(self, exporter: SpanExporter, where: str) -> None:
+    def __init__(self, exporter: SpanExporter, where: str, delay: float | None = None) -> None:
+        """`delay`: seconds that a span waits at most for others, unless `OTEL_BSP_SCHEDULE_DELAY` says so."""
         self._where = where
         self._capacity = _capacity()
         self._exporter = _WatchedExporter(exporter)
-        self._batch = BatchSpanProcessor(self._exporter, max_queue_size=self._capacity)
+        millis = None if delay is None or OTEL_BSP_SCHEDULE_DELAY in os.environ else delay * 1000
+        self._batch = BatchSpanProcessor(self._exporter, max_queue_size=self._capacity, schedule_delay_millis=millis)
         self._taken = 0
         self._refused = 0
         self._lock = threading.Lock()
@@ -58,6 +60,11 @@ class Outbox(SpanProcessor):
         self._batch.on_end(span)
         if waiting * 4 > self._capacity and not self._exporter.is_busy:
             time.sleep(_BREATH_SECONDS)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether spans have been taken in that are not sent yet."""
+        return self._taken > self._exporter.handed
 
     def take_lost(self) -> Iterator[tuple[int, str]]:
         """How many spans were lost since this was last asked, and why."""

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import os
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
-from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.trace import Link, Span, Status, StatusCode, TraceFlags
 from opentelemetry.trace import SpanContext as OtelSpanContext
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from dotflow.abc import Tracer
 from dotflow.abc.provider import Dropped
-from dotflow.current import span_source
 from dotflow.errors import InvalidOption
 from dotflow.names import spans as names
 from dotflow.status import TypeResult, TypeStatus
-from dotflow.task import SpanContext
-from dotflow_otel.export import Pipeline, foreign_pipeline, private_pipeline, traces_url
+from dotflow_otel.carriers import TRACEPARENT, Attached, baggage_of, callers_context, extract, has_span
+from dotflow_otel.export import Pipeline, destination_url, foreign_pipeline, private_pipeline, traces_url
+from dotflow_otel.worker import Destination, WorkerTracing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
     from opentelemetry.context import Context
 
@@ -34,11 +31,6 @@ if TYPE_CHECKING:
     from dotflow.task import Task
 
 __all__ = ["TracerOpenTelemetry"]
-
-_TRACE_CONTEXT = TraceContextTextMapPropagator()
-_BAGGAGE = W3CBaggagePropagator()
-_TRACEPARENT = "traceparent"
-_HEADERS = (_TRACEPARENT, "tracestate", "baggage")
 
 
 class TracerOpenTelemetry(Tracer):
@@ -55,7 +47,10 @@ class TracerOpenTelemetry(Tracer):
         file: append OTLP JSON lines to this file, as well as sending them where there is an endpoint.
         shutdown_timeout: seconds that a flush, and the end of the program, wait at most for spans to be sent.
         set_global: make the private provider the global one, so that the spans that steps and instrumented libraries
-            open are exported with ours. Never done unasked, and never in place of one that is set.
+            open are exported with ours. Never done unasked, and never in place of one that is set. (In worker processes it
+            is always done: they are ours.)
+        worker_provider: makes the tracer provider of a worker process, for the spans that steps open there. Needed where
+            the application's own provider is used and the environment does not say where it sends to.
 
     Raises:
         InvalidOption: an endpoint that is no URL, or a provider together with `endpoint`, `file` or `set_global`.
@@ -71,7 +66,10 @@ class TracerOpenTelemetry(Tracer):
         shutdown_timeout: float = 2.0,
         *,
         set_global: bool = False,
+        worker_provider: Callable[[], trace.TracerProvider] | None = None,
     ) -> None:
+        if worker_provider is not None and not callable(worker_provider):
+            raise InvalidOption(f"worker_provider={worker_provider!r}: a function that makes a TracerProvider")
         if tracer_provider is not None and (endpoint or file or set_global):
             raise InvalidOption("tracer_provider=... exports by itself: leave out endpoint, file and set_global")
         if endpoint:
@@ -81,6 +79,7 @@ class TracerOpenTelemetry(Tracer):
         self._endpoint = endpoint or None
         self._file = file
         self._seconds = shutdown_timeout
+        self._worker_provider = worker_provider
         self._lock = threading.Lock()
         self._pipeline: Pipeline | None = None
         self._tracer: trace.Tracer = trace.NoOpTracer()
@@ -101,9 +100,9 @@ class TracerOpenTelemetry(Tracer):
     def start_workflow(self, workflow_id: str, run: Run | None = None, **kwargs: Any) -> None:
         """Open the span of a run: a child of the caller's span, else of `TRACEPARENT`, else a root."""
         run_id, name = str(kwargs.get("run_id", "")), str(kwargs.get("name", workflow_id))
-        pipeline, parent = self._begin(), _callers_context()
+        pipeline, parent = self._begin(), callers_context()
         if pipeline.ids is not None:
-            pipeline.ids.use_next(None if _has_span(parent) else _as_trace_id(run_id))
+            pipeline.ids.use_next(None if has_span(parent) else _as_trace_id(run_id))
         span = self._tracer.start_span(
             names.WORKFLOW_SPAN.format(name=name),
             context=parent,
@@ -191,8 +190,21 @@ class TracerOpenTelemetry(Tracer):
 
     def attach(self, carrier: Mapping[str, str]) -> AbstractContextManager[None]:
         """Make the span current: here the span itself, in another process a remote parent."""
-        found = self._by_span_id.get(carrier.get(_TRACEPARENT, "")[36:52])
-        return _Attached(_extract(carrier) if found is None else found)
+        found = self._by_span_id.get(carrier.get(TRACEPARENT, "")[36:52])
+        return Attached(extract(carrier) if found is None else found)
+
+    def for_worker(self) -> WorkerTracing:
+        """Where the spans go that steps open in worker processes."""
+        pipeline = self._begin()
+        return WorkerTracing(
+            Destination(
+                resource=pipeline.resource,
+                url=destination_url(self._endpoint),
+                file=str(Path(self._file).absolute()) if self._file else None,
+                seconds=self._seconds,
+                make_provider=self._worker_provider,
+            )
+        )
 
     def flush(self, timeout: float) -> None:
         """Send what is buffered, within `shutdown_timeout`."""
@@ -223,7 +235,10 @@ class TracerOpenTelemetry(Tracer):
         asked_for = self._endpoint is not None or self._file is not None
         found = None if asked_for else foreign_pipeline(self._given)
         return found or private_pipeline(
-            service_name=self._service_name, endpoint=self._endpoint, file=self._file, seconds=self._seconds
+            service_name=self._service_name,
+            url=destination_url(self._endpoint),
+            file=self._file,
+            seconds=self._seconds,
         )
 
     def _open(self, kind: _Spans, task: Task, name: str, parent: _Open | None, start_ns: int | None) -> None:
@@ -263,10 +278,10 @@ class _Open:
         self.span_id = f"{ids.span_id:016x}"
         # A child has its parent's trace and baggage.
         self.trace: str = parent.trace if parent else f"00-{ids.trace_id:032x}-"
-        self.baggage: dict[str, str] = parent.baggage if parent else _baggage_of(context)
+        self.baggage: dict[str, str] = parent.baggage if parent else baggage_of(context)
         self.headers: dict[str, str] = {}
         if ids.is_valid:
-            self.headers[_TRACEPARENT] = f"{self.trace}{self.span_id}-{ids.trace_flags:02x}"
+            self.headers[TRACEPARENT] = f"{self.trace}{self.span_id}-{ids.trace_flags:02x}"
             if ids.trace_state:
                 self.headers["tracestate"] = ids.trace_state.to_header()
             if self.baggage:
@@ -275,30 +290,6 @@ class _Open:
 
 _Spans = dict[tuple[str, str], _Open]
 """The open spans of a kind, by run id and task id."""
-
-
-class _Attached:
-    """Makes a context current, and takes it back."""
-
-    __slots__ = ("_context", "_source", "_token")
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-
-    def __enter__(self) -> None:
-        self._token = otel_context.attach(self._context)
-        self._source = span_source.set(_current_span)
-
-    def __exit__(self, *_: object) -> None:
-        span_source.reset(self._source)
-        otel_context.detach(self._token)
-
-
-def _current_span() -> SpanContext | None:
-    ids = trace.get_current_span().get_span_context()
-    if not ids.is_valid:
-        return None
-    return SpanContext(f"{ids.trace_id:032x}", f"{ids.span_id:016x}", ids.trace_flags.sampled)
 
 
 def _identity(task: Task) -> dict[str, str | int]:
@@ -348,22 +339,6 @@ def _has_attempts(task: Task) -> bool:
     return task.spec.options.retry > 1
 
 
-def _callers_context() -> Context:
-    """The current context; if no span is current in it, with the one that the environment names.
-
-    https://opentelemetry.io/docs/specs/otel/context/env-carriers/
-    """
-    current = otel_context.get_current()
-    if _has_span(current):
-        return current
-    found = {name: os.environ[name.upper()] for name in _HEADERS if name.upper() in os.environ}
-    return _extract(found, current) if found else current
-
-
-def _extract(carrier: Mapping[str, str], base: Context | None = None) -> Context:
-    return _BAGGAGE.extract(carrier, _TRACE_CONTEXT.extract(carrier, base))
-
-
 def _link_to_earlier(run: Run | None) -> list[Link]:
     """A resumed run is a trace of its own, linked to the one that it continues."""
     earlier = run.continues if run else None
@@ -373,16 +348,6 @@ def _link_to_earlier(run: Run | None) -> list[Link]:
     return [
         Link(OtelSpanContext(int(earlier.trace_id, 16), int(earlier.span_id, 16), is_remote=True, trace_flags=flags))
     ]
-
-
-def _baggage_of(context: Context) -> dict[str, str]:
-    headers: dict[str, str] = {}
-    _BAGGAGE.inject(headers, context)
-    return headers
-
-
-def _has_span(context: Context) -> bool:
-    return trace.get_current_span(context).get_span_context().is_valid
 
 
 def _as_trace_id(run_id: str) -> int | None:

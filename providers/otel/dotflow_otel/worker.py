@@ -1,0 +1,116 @@
+"""The half of TracerOpenTelemetry that goes along to worker processes."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from opentelemetry import trace
+
+from dotflow.abc.provider import Dropped
+from dotflow.abc.worker import WorkerSide
+from dotflow.names import spans as names
+from dotflow_otel.carriers import Attached, extract
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
+
+    from dotflow_otel.export import Pipeline
+
+__all__ = ["Destination", "WorkerTracing"]
+
+
+class Destination(NamedTuple):
+    """Where the spans go that steps open in a worker. `url` is that of OTLP over HTTP, with the path of traces.
+
+    `make_provider` takes the place of both `url` and `file`. `resource` are the attributes of the coordinator's.
+    """
+
+    resource: dict[str, Any]
+    url: str | None = None
+    file: str | None = None
+    seconds: float = 2.0
+    make_provider: Callable[[], trace.TracerProvider] | None = None
+
+
+class WorkerTracing(WorkerSide):
+    """Makes the attempt's span, which lives in the coordinator, the current one; exports what the step opens below it.
+
+    The spans of a step need a global tracer provider, so one is set in the worker, unless something there has done it
+    already. It costs nothing before the first tracer is asked for.
+    """
+
+    def __init__(self, destination: Destination) -> None:
+        self._destination = destination
+        self._provider: _LazyProvider | None = None
+        self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[type[WorkerTracing], tuple[Destination]]:
+        return WorkerTracing, (self._destination,)
+
+    def attach(self, carried: Mapping[str, Any]) -> AbstractContextManager[None]:
+        """Make the span that the headers name current."""
+        if self._provider is None:
+            self._set_up()
+        return Attached(extract(carried))
+
+    @property
+    def is_buffering(self) -> bool:
+        """Whether a span may not have been sent yet."""
+        return self._provider is not None and self._provider.is_buffering
+
+    def flush(self, timeout: float) -> None:
+        """Send the spans that have ended.
+
+        Raises:
+            TimeoutError: it takes longer than `timeout` seconds, or than the tracer's `shutdown_timeout`.
+        """
+        if self._provider is not None and self._provider.pipeline is not None:
+            self._provider.pipeline.flush(min(timeout, self._destination.seconds))
+
+    def take_dropped(self) -> list[Dropped]:
+        """The spans that could not be delivered."""
+        if self._provider is None or self._provider.pipeline is None:
+            return []
+        return [Dropped(names.SIGNAL, items, why) for items, why in self._provider.pipeline.take_lost()]
+
+    def _set_up(self) -> None:
+        with self._lock:
+            if self._provider is not None:
+                return
+            self._provider = _LazyProvider(self._destination)
+            there = self._destination
+            wanted = there.url or there.file or there.make_provider
+            if wanted and isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
+                trace.set_tracer_provider(self._provider)
+
+
+class _LazyProvider(trace.TracerProvider):
+    """A tracer provider that is made when the first tracer is asked for: most steps never do."""
+
+    def __init__(self, destination: Destination) -> None:
+        self._destination = destination
+        self._lock = threading.Lock()
+        self.pipeline: Pipeline | None = None
+
+    @property
+    def is_buffering(self) -> bool:
+        return self.pipeline is not None and self.pipeline.is_buffering
+
+    def get_tracer(self, *args: Any, **kwargs: Any) -> trace.Tracer:
+        """A tracer of the real provider."""
+        return self._made().provider.get_tracer(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._made().provider, name)
+
+    def _made(self) -> Pipeline:
+        with self._lock:
+            if self.pipeline is None:
+                from dotflow_otel.export import worker_pipeline
+
+                self.pipeline = worker_pipeline(self._destination)
+            return self.pipeline
