@@ -18,7 +18,7 @@ $(BIN)/python:
 # A stamp for each set-up, renewed when what it depends on changes: a second call does nothing over the network.
 .venv/example.stamp: pyproject.toml | $(BIN)/python
 	@echo "setting up .venv for the example"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[all]"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[otel,prometheus]"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --group example
 	@touch $@
 
@@ -46,6 +46,7 @@ check: lint typing test
 
 bench: .venv/dev.stamp
 	@$(BIN)/python benchmarks/floor.py --flat
+	@$(BIN)/python benchmarks/parallel.py
 
 wheel: .venv/dev.stamp
 	@$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+    from types import TracebackType
 
     from dotflow.run import Run
 
@@ -79,7 +80,10 @@ class CallersLoop:
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """The coroutine's result, or what it raises."""
         self._future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-        return self._future.result()
+        try:
+            return self._future.result()
+        except BaseException as error:  # noqa: BLE001 - the same, without the frames between us and the coroutine
+            raise error.with_traceback(_without_futures(error.__traceback__)) from error.__cause__
 
     def cancel(self) -> None:
         """Cancel the coroutine that runs, from any thread."""
@@ -181,6 +185,15 @@ async def _uncancelled(ended: asyncio.Future[Run]) -> None:
 def _raisable(error: BaseException) -> BaseException:
     """A future cannot carry a StopIteration."""
     return RuntimeError(f"{type(error).__name__}: {error}") if isinstance(error, StopIteration) else error
+
+
+def _without_futures(tb: TracebackType | None) -> TracebackType | None:
+    """The traceback from where the coroutine's own begins."""
+    names = (__name__, "concurrent.futures._base")
+    first = tb
+    while first is not None and first.tb_frame.f_globals.get("__name__") in names:
+        first = first.tb_next
+    return first or tb
 
 
 def is_running_here() -> bool:

@@ -73,7 +73,8 @@ class LogStructlog(Log):
         *,
         capture: bool | None = None,
     ) -> None:
-        self._for_worker = (level, format, output, capture if logger is None else False)
+        where = output if output in _STREAMS else Path(output).absolute()
+        self._for_worker = (level, format, str(where), capture if logger is None else False)
         self._level: int = logging.getLevelName(_choice("level", str(level).upper(), _LEVELS))
         self._format = _choice("format", format, _FORMATS)
         self._sink = _Sink(output)
@@ -114,9 +115,7 @@ class LogStructlog(Log):
 
     def for_worker(self) -> WorkerLog:
         """The same log in a worker process, for the lines that steps write there."""
-        level, format_, output, capture = self._for_worker
-        where = output if output in _STREAMS else str(Path(output).absolute())
-        return WorkerLog(level, format_, str(where), capture)
+        return WorkerLog(*self._for_worker)
 
     def close(self, timeout: float) -> None:
         """Leave `logging` as it was found, and close the file."""

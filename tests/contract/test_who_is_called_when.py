@@ -22,7 +22,11 @@ from dotflow.testing import (
 )
 
 RUN_1 = f"{1:032x}"
-MODES = ["sequential", "background"]
+PLACES = [
+    *({"mode": mode} for mode in ("sequential", "background", "sequential_group")),
+    *({"mode": "sequential", "executor": executor} for executor in ("thread", "process")),
+    {"mode": "background", "executor": "process"},
+]
 
 
 @action
@@ -50,7 +54,8 @@ def bad():
 class Recorded:
     """A workflow of a success, a success after two retries and a failure, with a recording provider for each contract."""
 
-    def __init__(self, mode: str) -> None:
+    def __init__(self, how: dict) -> None:
+        self.how = how
         self.calls = Calls()
         self.clock = FakeClock(tick_seconds=0.001)
         self.storage = RecordingStorage(self.calls)
@@ -71,7 +76,7 @@ class Recorded:
             workflow_id="w-1",
         )
         self.workflow.task.add(step=[good, flaky(), bad])
-        self.run = self.workflow.start(mode=mode).wait(10)
+        self.run = self.workflow.start(**how).wait(10)
 
     def inline(self, task: str | None = None) -> list[str]:
         """The calls made in line, in order; those about one task, or all."""
@@ -81,9 +86,11 @@ class Recorded:
         return [name for name in self.calls.names(of_task=task) if name.startswith(("notify", "server"))]
 
 
-@pytest.fixture(params=MODES)
+@pytest.fixture(params=PLACES, ids=lambda how: "-".join(how.values()))
 def recorded(request):
-    return Recorded(request.param)
+    found = Recorded(request.param)
+    yield found
+    found.workflow.close()
 
 
 def test_every_call_in_line_in_order(recorded):
@@ -172,7 +179,7 @@ def test_retries_wait_as_long_as_they_were_told(recorded):
 
 def test_a_second_run_creates_nothing_again(recorded):
     recorded.calls.clear()
-    recorded.workflow.start(mode=recorded.run.mode).wait(10)
+    recorded.workflow.start(**recorded.how).wait(10)
     assert recorded.calls.named("server.create_workflow") == recorded.calls.named("server.create_task") == []
     assert len(recorded.calls.named("server.update_workflow")) == 2
     assert recorded.calls.named("tracer.start_workflow")[0].arguments["run_id"] == f"{2:032x}"
@@ -180,10 +187,10 @@ def test_a_second_run_creates_nothing_again(recorded):
 
 def test_every_tick_of_a_schedule_is_a_run_of_its_own(recorded):
     recorded.calls.clear()
-    recorded.workflow.schedule(mode=recorded.run.mode, keep_going=True)
+    recorded.workflow.schedule(**recorded.how, keep_going=True)
     for run in recorded.scheduler.returned:
         run.wait(10)
-    assert recorded.calls.named("scheduler.start")[0].arguments == {"mode": recorded.run.mode, "keep_going": True}
+    assert recorded.calls.named("scheduler.start")[0].arguments == {**recorded.how, "keep_going": True}
     started = [call.arguments for call in recorded.calls.named("tracer.start_workflow")]
     assert [kwargs["trigger"] for kwargs in started] == ["schedule"] * 3
     assert len({kwargs["run_id"] for kwargs in started}) == 3
@@ -192,7 +199,7 @@ def test_every_tick_of_a_schedule_is_a_run_of_its_own(recorded):
 def test_a_run_that_ends_well(recorded):
     recorded.calls.clear()
     recorded.workflow.task.clear().add(step=good)
-    recorded.workflow.start(mode=recorded.run.mode).wait(10)
+    recorded.workflow.start(**recorded.how).wait(10)
     assert recorded.inline()[-3:] == ["log.info", "metrics.workflow_completed", "tracer.end_workflow"]
     assert recorded.calls.named("tracer.end_workflow")[0].arguments["failed"] is False
     assert recorded.calls.named("metrics.workflow_failed") == []

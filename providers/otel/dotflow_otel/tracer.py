@@ -77,7 +77,7 @@ class TracerOpenTelemetry(Tracer):
         self._service_name = service_name
         self._given = tracer_provider
         self._endpoint = endpoint or None
-        self._file = file
+        self._file = Path(file).absolute() if file is not None else None
         self._seconds = shutdown_timeout
         self._worker_provider = worker_provider
         self._lock = threading.Lock()
@@ -200,7 +200,7 @@ class TracerOpenTelemetry(Tracer):
             Destination(
                 resource=pipeline.resource,
                 url=destination_url(self._endpoint),
-                file=str(Path(self._file).absolute()) if self._file else None,
+                file=str(self._file) if self._file else None,
                 seconds=self._seconds,
                 make_provider=self._worker_provider,
             )
