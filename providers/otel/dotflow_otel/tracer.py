@@ -17,7 +17,8 @@ from dotflow.errors import InvalidOption
 from dotflow.names import spans as names
 from dotflow.status import TypeResult, TypeStatus
 from dotflow_otel.carriers import TRACEPARENT, Attached, baggage_of, callers_context, extract, has_span
-from dotflow_otel.export import Pipeline, destination_url, foreign_pipeline, private_pipeline, traces_url
+from dotflow_otel.export import Pipeline, foreign_pipeline, private_pipeline
+from dotflow_otel.target import target_of
 from dotflow_otel.worker import Destination, WorkerTracing
 
 if TYPE_CHECKING:
@@ -43,9 +44,10 @@ class TracerOpenTelemetry(Tracer):
     Args:
         service_name: `service.name` of the private provider; default: `OTEL_SERVICE_NAME`, else `dotflow`.
         tracer_provider: an SDK provider of the application's own.
-        endpoint: base URL for OTLP over HTTP; default: `OTEL_EXPORTER_OTLP_ENDPOINT`. With none, nothing is sent.
+        endpoint: base URL for OTLP; default: `OTEL_EXPORTER_OTLP_ENDPOINT`. With none, nothing is sent.
         file: append OTLP JSON lines to this file, as well as sending them where there is an endpoint.
         shutdown_timeout: seconds that a flush, and the end of the program, wait at most for spans to be sent.
+        protocol: `http/protobuf` or `grpc` (extra `otel-grpc`); default: `OTEL_EXPORTER_OTLP_PROTOCOL`, else HTTP.
         set_global: make the private provider the global one, so that the spans that steps and instrumented libraries
             open are exported with ours. Never done unasked, and never in place of one that is set. (In worker processes it
             is always done: they are ours.)
@@ -54,6 +56,7 @@ class TracerOpenTelemetry(Tracer):
 
     Raises:
         InvalidOption: an endpoint that is no URL, or a provider together with `endpoint`, `file` or `set_global`.
+        InvalidChoice: a protocol that is not known.
         OSError: the file cannot be opened.
     """
 
@@ -65,6 +68,7 @@ class TracerOpenTelemetry(Tracer):
         file: str | Path | None = None,
         shutdown_timeout: float = 2.0,
         *,
+        protocol: str | None = None,
         set_global: bool = False,
         worker_provider: Callable[[], trace.TracerProvider] | None = None,
     ) -> None:
@@ -72,11 +76,11 @@ class TracerOpenTelemetry(Tracer):
             raise InvalidOption(f"worker_provider={worker_provider!r}: a function that makes a TracerProvider")
         if tracer_provider is not None and (endpoint or file or set_global):
             raise InvalidOption("tracer_provider=... exports by itself: leave out endpoint, file and set_global")
-        if endpoint:
-            traces_url(endpoint)
+        target_of("traces", endpoint, protocol)
         self._service_name = service_name
         self._given = tracer_provider
         self._endpoint = endpoint or None
+        self._protocol = protocol
         self._file = Path(file).absolute() if file is not None else None
         self._seconds = shutdown_timeout
         self._worker_provider = worker_provider
@@ -199,7 +203,7 @@ class TracerOpenTelemetry(Tracer):
         return WorkerTracing(
             Destination(
                 resource=pipeline.resource,
-                url=destination_url(self._endpoint),
+                target=target_of("traces", self._endpoint, self._protocol),
                 file=str(self._file) if self._file else None,
                 seconds=self._seconds,
                 make_provider=self._worker_provider,
@@ -236,7 +240,7 @@ class TracerOpenTelemetry(Tracer):
         found = None if asked_for else foreign_pipeline(self._given)
         return found or private_pipeline(
             service_name=self._service_name,
-            url=destination_url(self._endpoint),
+            target=target_of("traces", self._endpoint, self._protocol),
             file=self._file,
             seconds=self._seconds,
         )

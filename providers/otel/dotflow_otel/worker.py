@@ -17,18 +17,19 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from dotflow_otel.export import Pipeline
+    from dotflow_otel.target import Target
 
 __all__ = ["Destination", "WorkerTracing"]
 
 
 class Destination(NamedTuple):
-    """Where the spans go that steps open in a worker. `url` is that of OTLP over HTTP, with the path of traces.
+    """Where the spans go that steps open in a worker.
 
-    `make_provider` takes the place of both `url` and `file`. `resource` are the attributes of the coordinator's.
+    `make_provider` takes the place of both `target` and `file`. `resource` are the attributes of the coordinator's.
     """
 
     resource: dict[str, Any]
-    url: str | None = None
+    target: Target | None = None
     file: str | None = None
     seconds: float = 2.0
     make_provider: Callable[[], trace.TracerProvider] | None = None
@@ -81,7 +82,7 @@ class WorkerTracing(WorkerSide):
                 return
             self._provider = _LazyProvider(self._destination)
             there = self._destination
-            wanted = there.url or there.file or there.make_provider
+            wanted = there.target or there.file or there.make_provider
             if wanted and isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
                 trace.set_tracer_provider(self._provider)
 

@@ -1,0 +1,161 @@
+"""Where telemetry goes and how: the endpoint, the protocol and the resource, by argument or by the `OTEL_*` variables.
+
+https://opentelemetry.io/docs/specs/otel/protocol/exporter/
+"""
+
+from __future__ import annotations
+
+import atexit
+import importlib
+import os
+import threading
+import weakref
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol
+from urllib.parse import urlsplit, urlunsplit
+
+from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+
+from dotflow.errors import InvalidChoice, InvalidOption, MissingExtra
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Signal", "Target", "close_at_exit", "resource_for", "target_of", "within"]
+
+Signal = Literal["traces", "metrics", "logs"]
+
+HTTP: Final = "http/protobuf"
+GRPC: Final = "grpc"
+PROTOCOLS: Final = (HTTP, GRPC)
+
+_PACKAGES = {
+    HTTP: ("opentelemetry.exporter.otlp.proto.http", "otel"),
+    GRPC: ("opentelemetry.exporter.otlp.proto.grpc", "otel-grpc"),
+}
+_EXPORTERS = {
+    "traces": ("trace_exporter", "OTLPSpanExporter"),
+    "metrics": ("metric_exporter", "OTLPMetricExporter"),
+    "logs": ("_log_exporter", "OTLPLogExporter"),
+}
+
+
+class Target(NamedTuple):
+    """Where a signal is sent: the full URL for OTLP over HTTP, the base URL for gRPC."""
+
+    signal: Signal
+    url: str
+    protocol: str
+
+    def exporter(self, seconds: float) -> Any:
+        """The SDK's exporter for this signal, which gives up a batch after three quarters of `seconds`.
+
+        So it has given up before a flush does, and the flush can tell what was lost.
+
+        Raises:
+            MissingExtra: (an `ImportError`) the extra `otel-grpc` is not installed.
+        """
+        package, extra = _PACKAGES[self.protocol]
+        module, name = _EXPORTERS[self.signal]
+        try:
+            made = getattr(importlib.import_module(f"{package}.{module}"), name)
+        except ModuleNotFoundError as error:
+            raise MissingExtra(f"OTLP over {self.protocol}", extra) from error
+        return made(endpoint=self.url, timeout=0.75 * seconds)
+
+    @property
+    def name(self) -> str:
+        """The URL without credentials, for messages."""
+        parts = urlsplit(self.url)
+        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=""))
+
+
+def target_of(signal: Signal, endpoint: str | None = None, protocol: str | None = None) -> Target | None:
+    """Where a signal goes: to the endpoint given, else to what the environment names for it or for all, else nowhere.
+
+    `OTEL_EXPORTER_OTLP_<SIGNAL>_ENDPOINT` is taken as it is; to a base URL the path of the signal is added.
+
+    Raises:
+        InvalidOption: the endpoint is no http(s) URL.
+        InvalidChoice: a protocol that is not known.
+    """
+    if protocol is not None and protocol not in PROTOCOLS:
+        raise InvalidChoice("protocol", protocol, PROTOCOLS)
+    protocol = protocol or _protocol_in_environment(signal)
+    if endpoint:
+        if not endpoint.startswith(("http://", "https://")):
+            raise InvalidOption(f"endpoint={endpoint!r}: a base URL such as http://localhost:4318 (OTLP over HTTP)")
+        return Target(signal, _full_url(endpoint, signal, protocol), protocol)
+    if os.environ.get(f"OTEL_{signal.upper()}_EXPORTER", "").strip().lower() == "none":
+        return None  # the SDK leaves this variable to `opentelemetry-instrument`
+    of_signal = os.environ.get(f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT")
+    if of_signal:
+        return Target(signal, of_signal, protocol)
+    of_all = os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
+    return Target(signal, _full_url(of_all, signal, protocol), protocol) if of_all else None
+
+
+def resource_for(service_name: str | None) -> Resource:
+    """The resource of a provider of ours: `OTEL_*` as the SDK reads it, with a name in place of `unknown_service`."""
+    if service_name:
+        return Resource.create({SERVICE_NAME: service_name})
+    found = Resource.create()
+    unnamed = str(found.attributes.get(SERVICE_NAME, "")).startswith("unknown_service")
+    return Resource.create({SERVICE_NAME: "dotflow"}) if unnamed else found
+
+
+def within(seconds: float, name: str, call: Callable[[], object]) -> None:
+    """Call something of the SDK's that may take far longer than it promises.
+
+    Raises:
+        TimeoutError: it takes longer than `seconds`; it goes on in a daemon thread, which delays nobody.
+    """
+    failures: list[Exception] = []
+
+    def work() -> None:
+        try:
+            call()
+        except Exception as error:  # noqa: BLE001 - raised again below, in the caller's thread
+            failures.append(error)
+
+    thread = threading.Thread(target=work, name=name, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        raise TimeoutError(f"{name}: no end within {seconds:g} s")
+    if failures:
+        raise failures[0]
+
+
+class _Closable(Protocol):
+    def close(self, seconds: float) -> None: ...
+
+
+def close_at_exit(closable: _Closable, seconds: float) -> None:
+    """Close it at the end of the program, within `seconds`, unless it is gone by then.
+
+    The SDK's own exit handler would wait far longer for a collector that does not answer.
+    """
+    atexit.register(_close, weakref.ref(closable), seconds)
+
+
+def _close(closable: weakref.ref[_Closable], seconds: float) -> None:
+    alive = closable()
+    if alive is not None:
+        try:
+            alive.close(seconds)
+        except (TimeoutError, RuntimeError):
+            # Told at the end of the run already; and from Python 3.12 on no thread can start this late.
+            return
+
+
+def _protocol_in_environment(signal: Signal) -> str:
+    found = os.environ.get(f"OTEL_EXPORTER_OTLP_{signal.upper()}_PROTOCOL") or os.environ.get(
+        "OTEL_EXPORTER_OTLP_PROTOCOL", HTTP
+    )
+    return GRPC if found.strip().lower() == GRPC else HTTP
+
+
+def _full_url(base: str, signal: Signal, protocol: str) -> str:
+    path = f"/v1/{signal}"
+    base = base.rstrip("/")
+    return base if protocol == GRPC or base.endswith(path) else base + path
