@@ -13,12 +13,12 @@ import weakref
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
-from opentelemetry.sdk.resources import SERVICE_NAME, Resource
-
 from dotflow.errors import InvalidChoice, InvalidOption, MissingExtra
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from opentelemetry.sdk.resources import Resource
 
 __all__ = ["Signal", "Target", "close_at_exit", "resource_for", "target_of", "within"]
 
@@ -96,6 +96,8 @@ def target_of(signal: Signal, endpoint: str | None = None, protocol: str | None 
 
 def resource_for(service_name: str | None) -> Resource:
     """The resource of a provider of ours: `OTEL_*` as the SDK reads it, with a name in place of `unknown_service`."""
+    from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+
     if service_name:
         return Resource.create({SERVICE_NAME: service_name})
     found = Resource.create()
