@@ -3,6 +3,7 @@
 from dotflow.action import action
 from dotflow.config import Config
 from dotflow.context import Context
+from dotflow.current import carrier
 from dotflow.errors import DotflowError
 from dotflow.observe import observability
 from dotflow.run import Run
@@ -10,4 +11,15 @@ from dotflow.status import TypeStatus
 from dotflow.task import Task
 from dotflow.workflow import DotFlow
 
-__all__ = ["Config", "Context", "DotFlow", "DotflowError", "Run", "Task", "TypeStatus", "action", "observability"]
+__all__ = [
+    "Config",
+    "Context",
+    "DotFlow",
+    "DotflowError",
+    "Run",
+    "Task",
+    "TypeStatus",
+    "action",
+    "carrier",
+    "observability",
+]

@@ -3,20 +3,41 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping
 
     from dotflow.task import SpanContext
 
-__all__ = ["current_span", "span_source"]
+__all__ = ["SpanSource", "carrier", "current_span", "span_source"]
 
-span_source: ContextVar[Callable[[], SpanContext | None] | None] = ContextVar("dotflow_span_source", default=None)
-"""Asks the tracer for the span that is current at this moment, which may be one that the step has opened itself."""
+
+class SpanSource(Protocol):
+    """Knows the span that is current at this moment, which may be one that the step has opened itself."""
+
+    def span(self) -> SpanContext | None:
+        """Its ids."""
+
+    def headers(self) -> Mapping[str, str]:
+        """The W3C headers that name it."""
+
+
+span_source: ContextVar[SpanSource | None] = ContextVar("dotflow_span_source", default=None)
 
 
 def current_span() -> SpanContext | None:
     """The span that is current here, or None outside of a step and without a tracer."""
     source = span_source.get()
-    return source() if source is not None else None
+    return source.span() if source is not None else None
+
+
+def carrier() -> dict[str, str]:
+    """The span that is current here, for a child process: `env={**os.environ, **dotflow.carrier()}`.
+
+    `TRACEPARENT`, and `TRACESTATE` and `BAGGAGE` where there are any; empty outside of a step and without a tracer. A
+    workflow that the child starts becomes part of the same trace.
+    https://opentelemetry.io/docs/specs/otel/context/env-carriers/
+    """
+    source = span_source.get()
+    return {name.upper(): value for name, value in source.headers().items()} if source is not None else {}

@@ -33,6 +33,19 @@ CODE_FUNCTION_NAME: Final = "code.function.name"
 PROCESS_PID: Final = "process.pid"
 HOST_NAME: Final = "host.name"
 
+# Only where contexts are captured.
+INITIAL_CONTEXT: Final = "dotflow.task.initial_context"
+PREVIOUS_CONTEXT: Final = "dotflow.task.previous_context"
+CURRENT_CONTEXT: Final = "dotflow.task.current_context"
+
+# Only where they are asked for; a release candidate: https://opentelemetry.io/docs/specs/semconv/registry/attributes/cicd/
+CICD_PIPELINE_NAME: Final = "cicd.pipeline.name"
+CICD_RUN_ID: Final = "cicd.pipeline.run.id"
+CICD_RESULT: Final = "cicd.pipeline.result"
+CICD_TASK_NAME: Final = "cicd.pipeline.task.name"
+CICD_TASK_RUN_ID: Final = "cicd.pipeline.task.run.id"
+CICD_TASK_RESULT: Final = "cicd.pipeline.task.run.result"
+
 EXCEPTION_EVENT: Final = "exception"
 EXCEPTION_TYPE: Final = "exception.type"
 EXCEPTION_MESSAGE: Final = "exception.message"

@@ -16,7 +16,8 @@ from dotflow.names import metrics
 
 def test_the_names_at_the_top():
     assert set(dotflow.__all__) == {
-        *("Config", "Context", "DotFlow", "DotflowError", "Run", "Task", "TypeStatus", "action", "observability")
+        *("Config", "Context", "DotFlow", "DotflowError", "Run", "Task", "TypeStatus", "action", "carrier"),
+        "observability",
     }
     assert all(hasattr(dotflow, name) for name in dotflow.__all__)
 

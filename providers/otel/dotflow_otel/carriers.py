@@ -37,7 +37,7 @@ class Attached:
 
     def __enter__(self) -> None:
         self._token = otel_context.attach(self._context)
-        self._source = span_source.set(_current_span)
+        self._source = span_source.set(_CURRENT)
 
     def __exit__(self, *_: object) -> None:
         span_source.reset(self._source)
@@ -73,8 +73,20 @@ def has_span(context: Context) -> bool:
     return trace.get_current_span(context).get_span_context().is_valid
 
 
-def _current_span() -> SpanContext | None:
-    ids = trace.get_current_span().get_span_context()
-    if not ids.is_valid:
-        return None
-    return SpanContext(f"{ids.trace_id:032x}", f"{ids.span_id:016x}", ids.trace_flags.sampled)
+class _CurrentSpan:
+    """What OpenTelemetry's own context says at the moment."""
+
+    def span(self) -> SpanContext | None:
+        ids = trace.get_current_span().get_span_context()
+        if not ids.is_valid:
+            return None
+        return SpanContext(f"{ids.trace_id:032x}", f"{ids.span_id:016x}", ids.trace_flags.sampled)
+
+    def headers(self) -> dict[str, str]:
+        headers: dict[str, str] = {}
+        _TRACE_CONTEXT.inject(headers)
+        _BAGGAGE.inject(headers)
+        return headers
+
+
+_CURRENT = _CurrentSpan()

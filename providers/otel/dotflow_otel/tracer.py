@@ -16,6 +16,7 @@ from dotflow.abc.provider import Dropped
 from dotflow.errors import InvalidOption
 from dotflow.names import spans as names
 from dotflow.status import TypeResult, TypeStatus
+from dotflow_otel.attributes import Attributes, Capture
 from dotflow_otel.carriers import TRACEPARENT, Attached, baggage_of, callers_context, extract, has_span
 from dotflow_otel.export import Pipeline, foreign_pipeline, private_pipeline
 from dotflow_otel.target import target_of
@@ -53,6 +54,10 @@ class TracerOpenTelemetry(Tracer):
             is always done: they are ours.)
         worker_provider: makes the tracer provider of a worker process, for the spans that steps open there. Needed where
             the application's own provider is used and the environment does not say where it sends to.
+        cicd: repeat names, ids and results as `cicd.pipeline.*`, for backends that know pipelines by those.
+        capture_contexts: put the contexts of a task on its span, as text. They may hold secrets, hence never unasked.
+        capture_limit: characters of each context at most.
+        redact: `redact(name, value)` returns what is shown in place of a context; `name` is that of the attribute.
 
     Raises:
         InvalidOption: an endpoint that is no URL, or a provider together with `endpoint`, `file` or `set_global`.
@@ -71,6 +76,10 @@ class TracerOpenTelemetry(Tracer):
         protocol: str | None = None,
         set_global: bool = False,
         worker_provider: Callable[[], trace.TracerProvider] | None = None,
+        cicd: bool = False,
+        capture_contexts: bool = False,
+        capture_limit: int = 1024,
+        redact: Callable[[str, Any], Any] | None = None,
     ) -> None:
         if worker_provider is not None and not callable(worker_provider):
             raise InvalidOption(f"worker_provider={worker_provider!r}: a function that makes a TracerProvider")
@@ -84,6 +93,10 @@ class TracerOpenTelemetry(Tracer):
         self._file = Path(file).absolute() if file is not None else None
         self._seconds = shutdown_timeout
         self._worker_provider = worker_provider
+        self._captures = capture_contexts
+        self._attributes = Attributes(
+            cicd=cicd, capture=Capture(_checked_limit(capture_limit), redact) if capture_contexts else None
+        )
         self._lock = threading.Lock()
         self._pipeline: Pipeline | None = None
         self._tracer: trace.Tracer = trace.NoOpTracer()
@@ -110,13 +123,9 @@ class TracerOpenTelemetry(Tracer):
         span = self._tracer.start_span(
             names.WORKFLOW_SPAN.format(name=name),
             context=parent,
-            attributes={
-                names.WORKFLOW_NAME: name,
-                names.WORKFLOW_ID: workflow_id,
-                names.RUN_ID: run_id,
-                names.RUN_MODE: str(kwargs.get("mode", "")),
-                names.RUN_TRIGGER: str(kwargs.get("trigger", "")),
-            },
+            attributes=self._attributes.of_run(
+                workflow_id, name, run_id, str(kwargs.get("mode", "")), str(kwargs.get("trigger", ""))
+            ),
             links=_link_to_earlier(run),
             start_time=run.started_ns if run else None,
         )
@@ -130,7 +139,7 @@ class TracerOpenTelemetry(Tracer):
             return
         failed = bool(kwargs.get("failed"))
         result = run.result if run and run.result else (TypeResult.FAILURE if failed else TypeResult.SUCCESS)
-        opened.span.set_attribute(names.RESULT, result.value)
+        opened.span.set_attributes(self._attributes.of_ended_run(result))
         if failed:
             self._mark_failed_run(opened.span, run, result)
         opened.span.end(end_time=run.finished_ns if run else None)
@@ -138,7 +147,9 @@ class TracerOpenTelemetry(Tracer):
     def start_task(self, task: Task) -> None:
         """Open the span of a task."""
         run = self._runs.get(task.run_id)
-        self._open(self._tasks, task, _task_span(task), run, task.started_ns)
+        span = self._open(self._tasks, task, _task_span(task), run, task.started_ns)
+        if self._captures and span.is_recording():
+            span.set_attributes(self._attributes.of_input(task))
 
     def end_task(self, task: Task) -> None:
         """Close the span of a task; it is an error only if the task finally failed."""
@@ -147,7 +158,10 @@ class TracerOpenTelemetry(Tracer):
             return
         span = opened.span
         if span.is_recording():
-            span.set_attributes({names.TASK_STATUS: task.status.value, **_end(task, task.result or TypeResult.SUCCESS)})
+            span.set_attribute(names.TASK_STATUS, task.status.value)
+            span.set_attributes(self._attributes.of_end(task, task.result or TypeResult.SUCCESS))
+            if self._captures:
+                span.set_attributes(self._attributes.of_output(task))
             if task.status is TypeStatus.FAILED and task.error:
                 # With attempts as spans of their own, the exception stands on the attempt, once.
                 _mark_failed(span, task.error, None if _has_attempts(task) else task.outcome)
@@ -174,7 +188,7 @@ class TracerOpenTelemetry(Tracer):
             return
         span = opened.span
         if span.is_recording():
-            span.set_attributes(_end(task, outcome.result))
+            span.set_attributes(self._attributes.of_end(task, outcome.result))
             if outcome.error is not None and task.error:
                 _mark_failed(span, task.error, outcome)
         span.end(end_time=outcome.started_ns + outcome.duration_ns)
@@ -245,11 +259,12 @@ class TracerOpenTelemetry(Tracer):
             seconds=self._seconds,
         )
 
-    def _open(self, kind: _Spans, task: Task, name: str, parent: _Open | None, start_ns: int | None) -> None:
+    def _open(self, kind: _Spans, task: Task, name: str, parent: _Open | None, start_ns: int | None) -> Span:
         context = parent.context if parent else otel_context.get_current()
-        span = self._tracer.start_span(name, context, attributes=_identity(task), start_time=start_ns)
+        span = self._tracer.start_span(name, context, attributes=self._attributes.of_task(task), start_time=start_ns)
         opened = kind[task.run_id, task.task_id] = _Open(span, context, parent)
         self._by_span_id[opened.span_id] = opened.context
+        return span
 
     def _close(self, kind: _Spans, task: Task) -> _Open | None:
         opened = kind.pop((task.run_id, task.task_id), None)
@@ -264,6 +279,12 @@ class TracerOpenTelemetry(Tracer):
         span.set_attribute(names.ERROR_TYPE, first.exception if first else result.value)
         text = ", ".join(task.task_id for task in failed[:10]) or result.value
         span.set_status(Status(StatusCode.ERROR, f"failed: {text}"))
+
+
+def _checked_limit(limit: object) -> int:
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+        raise InvalidOption(f"capture_limit={limit!r}: a number of characters, at least 1")
+    return limit
 
 
 class _Open:
@@ -294,29 +315,6 @@ class _Open:
 
 _Spans = dict[tuple[str, str], _Open]
 """The open spans of a kind, by run id and task id."""
-
-
-def _identity(task: Task) -> dict[str, str | int]:
-    return {
-        names.WORKFLOW_NAME: task.workflow_name,
-        names.WORKFLOW_ID: task.workflow_id,
-        names.RUN_ID: task.run_id,
-        names.TASK_NAME: task.name,
-        names.TASK_ID: task.task_id,
-        names.TASK_GROUP: task.group_name,
-        names.ATTEMPT: task.attempt,
-        names.CODE_FUNCTION_NAME: task.spec.function_name,
-    }
-
-
-def _end(task: Task, result: TypeResult) -> dict[str, str | int]:
-    attributes: dict[str, str | int] = {names.RESULT: result.value}
-    if task.attempt > 1:
-        attributes[names.ATTEMPT] = task.attempt
-    if task.outcome is not None:
-        attributes[names.PROCESS_PID] = task.outcome.pid
-        attributes[names.HOST_NAME] = task.outcome.host
-    return attributes
 
 
 def _mark_failed(span: Span, error: TaskError, record: Outcome | None) -> None:
