@@ -38,11 +38,11 @@ def opens_a_span():
         return type(trace.get_tracer_provider()).__name__
 
 
-def start(*steps, **config):
-    """Run the steps in two worker processes, to their good end; the run and what they returned."""
+def start(*steps, max_workers=2, **config):
+    """Run the steps in worker processes, to their good end; the run and what they returned."""
     with DotFlow(Config(**config), name="workers") as workflow:
         workflow.task.add(list(steps))
-        run = workflow.start("parallel", max_workers=2).raise_for_status()
+        run = workflow.start("parallel", max_workers=max_workers).raise_for_status()
         return run, workflow.result_storage()
 
 
@@ -100,19 +100,34 @@ def test_a_provider_of_the_applications_needs_a_word_on_workers(endpoint):
     kept = InMemorySpanExporter()
     ours.add_span_processor(SimpleSpanProcessor(kept))
 
-    def make():
+    def set_up():
         provider = TracerProvider()
         provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=url)))
-        return provider
+        trace.set_tracer_provider(provider)
 
-    start(opens_a_span, tracer=TracerOpenTelemetry(tracer_provider=ours, worker_provider=make))
+    start(opens_a_span, tracer=TracerOpenTelemetry(tracer_provider=ours, worker_setup=set_up))
     (task,) = [span for span in kept.get_finished_spans() if span.name == "task opens_a_span"]
     assert endpoint.one("of the step").parent_id == f"{task.context.span_id:016x}"
 
 
-def test_a_worker_provider_that_cannot_be_called():
-    with pytest.raises(InvalidOption, match=r"worker_provider=3: a function that makes a TracerProvider"):
-        TracerOpenTelemetry(worker_provider=3)
+def test_a_worker_setup_that_cannot_be_called():
+    with pytest.raises(InvalidOption, match=r"worker_setup=3: a function without parameters"):
+        TracerOpenTelemetry(worker_setup=3)
+
+
+@pytest.mark.contained
+def test_a_worker_setup_that_raises_is_counted_once_and_the_step_runs(endpoint):
+    def set_up():
+        raise OSError("no such collector")
+
+    run, _ = start(
+        opens_a_span,
+        opens_a_span,
+        tracer=TracerOpenTelemetry(endpoint=endpoint.url, worker_setup=set_up),
+        max_workers=1,
+    )
+    assert run.provider_errors == {("tracer", "attach"): 1}
+    assert len(endpoint.named("of the step")) == 2
 
 
 def test_a_provider_that_a_step_has_set_is_left_alone(endpoint):

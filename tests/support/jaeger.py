@@ -122,12 +122,8 @@ class Jaeger:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        self._process.kill()  # asked politely it waits for its clients; there is nothing that it could lose
+        self._process.wait()
         self._log.close()
         self._directory.cleanup()
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Pipeline", "foreign_pipeline", "private_pipeline", "worker_pipeline"]
 
 _WORKER_DELAY_SECONDS = 0.5
+_SHARE = 0.8  # of the time to flush, so that what is lost can still be counted and told
 
 
 class _Flushable(Protocol):
@@ -58,15 +59,24 @@ class Pipeline:
         """Whether spans wait to be sent; of a provider that is not ours nobody knows."""
         return self._owned is None or any(outbox.is_waiting for outbox in self._outboxes)
 
-    def flush(self, seconds: float) -> None:
-        """Export what is buffered.
+    def flush(self, timeout: float) -> None:
+        """Export what is buffered, within `timeout` seconds. What our own exporters cannot deliver by then is lost.
 
         Raises:
-            TimeoutError: it takes longer than `seconds`; it goes on in a daemon thread, which delays nobody.
+            TimeoutError: a provider of the application's takes longer; it goes on in a daemon thread, which delays nobody.
         """
-        if hasattr(self.provider, "force_flush"):
-            provider = cast("_Flushable", self.provider)
+        if not hasattr(self.provider, "force_flush"):
+            return
+        provider = cast("_Flushable", self.provider)
+        seconds = timeout if self._owned is None else _SHARE * timeout
+        taken = [(outbox, outbox.taken) for outbox in self._outboxes]
+        try:
             within(seconds, "flush of spans", lambda: provider.force_flush(round(seconds * 1000)))
+        except TimeoutError:
+            if self._owned is None:
+                raise
+            for outbox, count in taken:
+                outbox.give_up(count)
 
     def take_lost(self) -> list[tuple[int, str]]:
         """How many spans did not get through since this was last asked, and why; of a provider of our own."""
@@ -103,12 +113,10 @@ def private_pipeline(
 
 
 def worker_pipeline(there: Destination) -> Pipeline:
-    """The provider of a worker process: made by the application's own function, else one of ours.
+    """The provider of a worker process.
 
     It sends more often than the SDK would, so that a worker which is killed takes fewer spans along.
     """
-    if there.make_provider is not None:
-        return Pipeline(there.make_provider())
     return _our_pipeline(Resource(there.resource), there.target, there.file, there.seconds, delay=_WORKER_DELAY_SECONDS)
 
 

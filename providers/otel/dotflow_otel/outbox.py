@@ -40,7 +40,7 @@ class Outbox(SpanProcessor):
         self._exporter = _WatchedExporter(exporter)
         millis = None if delay is None or OTEL_BSP_SCHEDULE_DELAY in os.environ else delay * 1000
         self._batch = BatchSpanProcessor(self._exporter, max_queue_size=self._capacity, schedule_delay_millis=millis)
-        self._taken = 0
+        self.taken = 0
         self._refused = 0
         self._lock = threading.Lock()
 
@@ -52,19 +52,23 @@ class Outbox(SpanProcessor):
         if not (span.context and span.context.trace_flags.sampled):
             return
         with self._lock:
-            waiting = self._taken - self._exporter.handed
+            waiting = self.taken - self._exporter.handed
             if waiting >= self._capacity:
                 self._refused += 1
                 return
-            self._taken += 1
+            self.taken += 1
         self._batch.on_end(span)
         if waiting * 4 > self._capacity and not self._exporter.is_busy:
             time.sleep(_BREATH_SECONDS)
 
     @property
     def is_waiting(self) -> bool:
-        """Whether spans have been taken in that are not sent yet."""
-        return self._taken > self._exporter.handed
+        """Whether spans have been taken in that are neither sent nor given up yet."""
+        return self.taken > self._exporter.settled
+
+    def give_up(self, taken: int) -> None:
+        """Count as lost what is not sent yet of the first so many that were taken in. It will not be tried again."""
+        self._exporter.give_up(taken)
 
     def take_lost(self) -> Iterator[tuple[int, str]]:
         """How many spans were lost since this was last asked, and why."""
@@ -76,12 +80,15 @@ class Outbox(SpanProcessor):
             yield failed, f"not delivered to {self._where}"
 
     def shutdown(self) -> None:
-        """Send what is there and shut the exporter down."""
-        self._batch.shutdown()  # type: ignore[no-untyped-call]
+        """Send what is there and shut the exporter down, which may still be busy with what was given up."""
+        if self.is_waiting or not self._exporter.is_busy:
+            self._batch.shutdown()  # type: ignore[no-untyped-call]
+        else:
+            threading.Thread(target=self._batch.shutdown, name="dotflow-otel-shutdown", daemon=True).start()
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         """Send what is there; `timeout_millis` is milliseconds, and the SDK does not keep to it."""
-        return self._batch.force_flush(timeout_millis)
+        return self._batch.force_flush(timeout_millis) if self.is_waiting else True
 
 
 class _WatchedExporter(SpanExporter):
@@ -95,22 +102,37 @@ class _WatchedExporter(SpanExporter):
         self.handed = 0
         self.is_busy = False
         self._exporter = exporter
+        self._given_up = 0  # so many of the first ones, whether or not they had been handed on before
         self._failed = 0
         self._lock = threading.Lock()
         logging.getLogger(type(exporter).__module__).addFilter(_not_ours)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Pass the batch on; count it if it fails. Called by one thread at a time."""
+        end = self.handed + len(spans)
+        left = spans[max(0, self._given_up - self.handed) :]
         _exporting.on = self.is_busy = True
         result = SpanExportResult.FAILURE
         try:
-            result = self._exporter.export(spans)
+            if left:
+                result = self._exporter.export(left)
         finally:
             _exporting.on = self.is_busy = False
             with self._lock:
-                self.handed += len(spans)
-                self._failed += 0 if result is SpanExportResult.SUCCESS else len(spans)
+                self._failed += 0 if result is SpanExportResult.SUCCESS else max(0, end - self.settled)
+                self.handed = end
         return result
+
+    @property
+    def settled(self) -> int:
+        """How many spans have got through, have failed or were given up."""
+        return max(self.handed, self._given_up)
+
+    def give_up(self, end: int) -> None:
+        """Count those of the first `end` spans as lost that are not settled yet."""
+        with self._lock:
+            self._failed += max(0, end - self.settled)
+            self._given_up = max(end, self._given_up)
 
     def take_failed(self) -> int:
         """How many spans were not delivered since this was last asked."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,8 +53,9 @@ class TracerOpenTelemetry(Tracer):
         set_global: make the private provider the global one, so that the spans that steps and instrumented libraries
             open are exported with ours. Never done unasked, and never in place of one that is set. (In worker processes it
             is always done: they are ours.)
-        worker_provider: makes the tracer provider of a worker process, for the spans that steps open there. Needed where
-            the application's own provider is used and the environment does not say where it sends to.
+        worker_setup: called once in every worker process, before its first attempt: to set a global tracer provider there
+            (needed where the application's own is used and the environment does not say where it sends to), or to
+            instrument libraries. What `opentelemetry-instrument` has set up here it sets up there, too.
         cicd: repeat names, ids and results as `cicd.pipeline.*`, for backends that know pipelines by those.
         capture_contexts: put the contexts of a task on its span, as text. They may hold secrets, hence never unasked.
         capture_limit: characters of each context at most.
@@ -75,14 +77,14 @@ class TracerOpenTelemetry(Tracer):
         *,
         protocol: str | None = None,
         set_global: bool = False,
-        worker_provider: Callable[[], trace.TracerProvider] | None = None,
+        worker_setup: Callable[[], object] | None = None,
         cicd: bool = False,
         capture_contexts: bool = False,
         capture_limit: int = 1024,
         redact: Callable[[str, Any], Any] | None = None,
     ) -> None:
-        if worker_provider is not None and not callable(worker_provider):
-            raise InvalidOption(f"worker_provider={worker_provider!r}: a function that makes a TracerProvider")
+        if worker_setup is not None and not callable(worker_setup):
+            raise InvalidOption(f"worker_setup={worker_setup!r}: a function without parameters")
         if tracer_provider is not None and (endpoint or file or set_global):
             raise InvalidOption("tracer_provider=... exports by itself: leave out endpoint, file and set_global")
         target_of("traces", endpoint, protocol)
@@ -92,7 +94,7 @@ class TracerOpenTelemetry(Tracer):
         self._protocol = protocol
         self._file = Path(file).absolute() if file is not None else None
         self._seconds = shutdown_timeout
-        self._worker_provider = worker_provider
+        self._worker_setup = worker_setup
         self._captures = capture_contexts
         self._attributes = Attributes(
             cicd=cicd, capture=Capture(_checked_limit(capture_limit), redact) if capture_contexts else None
@@ -220,7 +222,8 @@ class TracerOpenTelemetry(Tracer):
                 target=target_of("traces", self._endpoint, self._protocol),
                 file=str(self._file) if self._file else None,
                 seconds=self._seconds,
-                make_provider=self._worker_provider,
+                set_up=self._worker_setup,
+                auto_instrumented=_is_auto_instrumented(),
             )
         )
 
@@ -279,6 +282,12 @@ class TracerOpenTelemetry(Tracer):
         span.set_attribute(names.ERROR_TYPE, first.exception if first else result.value)
         text = ", ".join(task.task_id for task in failed[:10]) or result.value
         span.set_status(Status(StatusCode.ERROR, f"failed: {text}"))
+
+
+def _is_auto_instrumented() -> bool:
+    """Whether this program was started by `opentelemetry-instrument`, which works through a `sitecustomize`."""
+    module = sys.modules.get("sitecustomize")
+    return "auto_instrumentation" in (getattr(module, "__file__", None) or "")
 
 
 def _checked_limit(limit: object) -> int:

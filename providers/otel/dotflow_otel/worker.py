@@ -25,14 +25,16 @@ __all__ = ["Destination", "WorkerTracing"]
 class Destination(NamedTuple):
     """Where the spans go that steps open in a worker.
 
-    `make_provider` takes the place of both `target` and `file`. `resource` are the attributes of the coordinator's.
+    `resource` are the attributes of the coordinator's. `set_up` is called once in the worker, before anything else;
+    `auto_instrumented` says that `opentelemetry-instrument` has set the coordinator up, and is to do so there.
     """
 
     resource: dict[str, Any]
     target: Target | None = None
     file: str | None = None
     seconds: float = 2.0
-    make_provider: Callable[[], trace.TracerProvider] | None = None
+    set_up: Callable[[], object] | None = None
+    auto_instrumented: bool = False
 
 
 class WorkerTracing(WorkerSide):
@@ -44,7 +46,8 @@ class WorkerTracing(WorkerSide):
 
     def __init__(self, destination: Destination) -> None:
         self._destination = destination
-        self._provider: _LazyProvider | None = None
+        self._is_set_up = False
+        self._ours: _LazyProvider | None = None
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[type[WorkerTracing], tuple[Destination]]:
@@ -52,14 +55,15 @@ class WorkerTracing(WorkerSide):
 
     def attach(self, carried: Mapping[str, Any]) -> AbstractContextManager[None]:
         """Make the span that the headers name current."""
-        if self._provider is None:
+        if not self._is_set_up:
             self._set_up()
         return Attached(extract(carried))
 
     @property
     def is_buffering(self) -> bool:
         """Whether a span may not have been sent yet."""
-        return self._provider is not None and self._provider.is_buffering
+        pipeline = self._pipeline()
+        return pipeline is not None and pipeline.is_buffering
 
     def flush(self, timeout: float) -> None:
         """Send the spans that have ended.
@@ -67,24 +71,48 @@ class WorkerTracing(WorkerSide):
         Raises:
             TimeoutError: it takes longer than `timeout` seconds, or than the tracer's `shutdown_timeout`.
         """
-        if self._provider is not None and self._provider.pipeline is not None:
-            self._provider.pipeline.flush(min(timeout, self._destination.seconds))
+        pipeline = self._pipeline()
+        if pipeline is not None:
+            pipeline.flush(min(timeout, self._destination.seconds))
 
     def take_dropped(self) -> list[Dropped]:
         """The spans that could not be delivered."""
-        if self._provider is None or self._provider.pipeline is None:
-            return []
-        return [Dropped(names.SIGNAL, items, why) for items, why in self._provider.pipeline.take_lost()]
+        pipeline = self._pipeline()
+        return [Dropped(names.SIGNAL, items, why) for items, why in pipeline.take_lost()] if pipeline else []
 
     def _set_up(self) -> None:
         with self._lock:
-            if self._provider is not None:
+            if self._is_set_up:
                 return
-            self._provider = _LazyProvider(self._destination)
+            self._is_set_up = True
             there = self._destination
-            wanted = there.target or there.file or there.make_provider
-            if wanted and isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
-                trace.set_tracer_provider(self._provider)
+            try:
+                if there.auto_instrumented:
+                    _instrument()
+                if there.set_up is not None:
+                    there.set_up()
+            finally:
+                if (there.target or there.file) and isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
+                    self._ours = _LazyProvider(there)
+                    trace.set_tracer_provider(self._ours)
+
+    def _pipeline(self) -> Pipeline | None:
+        """What exports here: the provider that is global, if it is a real one, whoever has set it."""
+        if self._ours is not None:
+            return self._ours.pipeline
+        provider = trace.get_tracer_provider()
+        if isinstance(provider, (trace.ProxyTracerProvider, trace.NoOpTracerProvider, _LazyProvider)):
+            return None
+        from dotflow_otel.export import Pipeline
+
+        return Pipeline(provider)
+
+
+def _instrument() -> None:
+    """As `opentelemetry-instrument` does for a program; the processes that this one starts are none of its business."""
+    from opentelemetry.instrumentation.auto_instrumentation import initialize
+
+    initialize()
 
 
 class _LazyProvider(trace.TracerProvider):
@@ -94,10 +122,6 @@ class _LazyProvider(trace.TracerProvider):
         self._destination = destination
         self._lock = threading.Lock()
         self.pipeline: Pipeline | None = None
-
-    @property
-    def is_buffering(self) -> bool:
-        return self.pipeline is not None and self.pipeline.is_buffering
 
     def get_tracer(self, *args: Any, **kwargs: Any) -> trace.Tracer:
         """A tracer of the real provider."""
