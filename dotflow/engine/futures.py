@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import os
 import queue
+import sys
 import time
 from concurrent.futures import Executor as AnyExecutor
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -29,17 +30,61 @@ if TYPE_CHECKING:
 __all__ = ["FuturesExecutor", "shares_memory"]
 
 
+class Pool:
+    """What is special about an executor of somebody else's: of most, nothing."""
+
+    def __init__(self, executor: Any) -> None:
+        self._executor = executor
+
+    @property
+    def size(self) -> int:
+        """How many attempts it can run at a time."""
+        return workers_of(self._executor)
+
+    def submit(self, name: str, parcel: bytes, on_begin: Callable[[], None] | None) -> Future[Any]:
+        """Hand it a parcel, whose attempt is called `name`. The future has what `read` reads, or why there is nothing.
+
+        `on_begin` is for an attempt whose time is limited. It is called, from any thread, when that time begins: here at
+        once, because nobody tells when a worker takes it.
+        """
+        del name
+        if on_begin is not None:
+            on_begin()
+        future: Future[Any] = self._executor.submit(run_and_flush, parcel)
+        return future
+
+    def read(self, found: Any) -> bytes:
+        """The packed report in what a future brought.
+
+        Raises:
+            WorkerDied: there is none.
+        """
+        report: bytes = found
+        return report
+
+    def look(self) -> None:
+        """Called about twice a second while attempts are out, to see what no future tells."""
+
+    def give_up(self, future: Future[Any]) -> bool:
+        """Nobody waits for it any more. Whether it is certain that it does not, and will not, run."""
+        return future.cancel()
+
+    def close(self) -> None:
+        """The run is over."""
+
+
 class FuturesExecutor(PooledExecutor["Future[Any] | None"]):
     """Runs attempts in an executor that somebody else has made, and will shut down.
 
     An attempt that is given up is cancelled if it has not begun; one that runs goes on unseen, and keeps its worker busy.
     As long as it does, one attempt less is handed out. The time of an attempt counts from when it is handed out; in a
-    thread pool, from when it really begins. What the executor itself raises instead of a report means that the worker died.
+    thread pool and on a Dask cluster, from when it really begins. What the executor itself raises instead of a report means that the worker died.
     """
 
     def __init__(self, clock: Clock, executor: AnyExecutor, sides: Sides, pickled_sides: bytes, workers: int) -> None:
         super().__init__(clock)
         self._executor = executor
+        self._pool = _pool_of(executor, self.wake)
         self._workers = workers
         self._stuck: set[Future[Any]] = set()
         self._arrivals: queue.SimpleQueue[tuple[Attempt, Future[Any]] | None] = queue.SimpleQueue()
@@ -50,7 +95,7 @@ class FuturesExecutor(PooledExecutor["Future[Any] | None"]):
     @property
     def slots(self) -> int:  # type: ignore[override]
         """How many attempts it takes at a time: its workers without those that are stuck, but at least one."""
-        return max(1, self._workers - sum(not future.done() for future in self._stuck))
+        return max(1, (self._workers or self._pool.size) - sum(not future.done() for future in self._stuck))
 
     def wake(self) -> None:
         """Make a wait look at what has changed."""
@@ -62,7 +107,8 @@ class FuturesExecutor(PooledExecutor["Future[Any] | None"]):
         return found
 
     def close(self) -> None:
-        """Nothing: the executor is not ours."""
+        """Let go of the executor, which is not ours."""
+        self._pool.close()
 
     def _hand_out(self, attempt: Attempt) -> Out[Future[Any] | None]:
         out: Out[Future[Any] | None] = Out(attempt, None, self._clock)
@@ -77,18 +123,22 @@ class FuturesExecutor(PooledExecutor["Future[Any] | None"]):
         return out
 
     def _call_there(self, attempt: Attempt, out: Out[Future[Any] | None]) -> Future[Any]:
+        def watch() -> None:
+            out.began = time.monotonic()
+            self.wake()
+
         if self._packer is None:
             context = contextvars.copy_context()
             return self._executor.submit(context.run, self._run_here, attempt, out)
-        out.began = time.monotonic()
-        call, arguments = _once(self._executor)
-        return self._executor.submit(call, self._packer.pack(attempt), *arguments)
+        parcel = self._packer.pack(attempt)
+        return self._pool.submit(attempt.task_id or attempt.step.name, parcel, watch if attempt.timeout else None)
 
     def _run_here(self, attempt: Attempt, out: Out[Future[Any] | None]) -> Outcome:
         out.began = time.monotonic()
         return run_attempt(attempt, self._clock, self._sides).contained()
 
     def _receive(self, seconds: float) -> tuple[Attempt, Outcome] | Signal | None:
+        self._pool.look()
         try:
             found = self._arrivals.get(timeout=seconds) if seconds > 0 else self._arrivals.get_nowait()
         except queue.Empty:
@@ -107,24 +157,28 @@ class FuturesExecutor(PooledExecutor["Future[Any] | None"]):
             if self._packer is None:
                 here: Outcome = found
                 return here
-            report = read_report(found, attempt.task_id)
+            report = read_report(self._pool.read(found), attempt.task_id)
         except NotPicklable as error:
             outcome = blank_outcome(self._clock).fail(error)
             outcome.final = True
             return outcome
         except BaseException as error:  # noqa: BLE001 - also the CancelledError of a cluster that is gone
-            why = f"{type(error).__name__}: {error}".removesuffix(": ")
-            died = WorkerDied(f"{type(self._executor).__name__} brought no result of the attempt: {why}")
-            return self._out[attempt].lost(died, TypeResult.FAILURE)
+            return self._out[attempt].lost(self._death(error), TypeResult.FAILURE)
         self._dropped += report.dropped
         return report.outcome
+
+    def _death(self, error: BaseException) -> WorkerDied:
+        if isinstance(error, WorkerDied):
+            return error.with_traceback(None)
+        why = f"{type(error).__name__}: {error}".removesuffix(": ")
+        return WorkerDied(f"{type(self._executor).__name__} brought no result of the attempt: {why}")
 
     def _give_up(self, out: Out[Future[Any] | None]) -> None:
         future = out.where
         if future is None:
             return
         with suppress(Exception):  # an executor of somebody else's
-            if not future.cancel() and not future.done():
+            if not self._pool.give_up(future) and not future.done():
                 self._stuck.add(future)
         if out.attempt.loop is not None:
             out.attempt.loop.cancel()
@@ -136,14 +190,28 @@ def shares_memory(executor: AnyExecutor) -> bool:
 
 
 def workers_of(executor: AnyExecutor) -> int:
-    """How many attempts an executor can run at a time, if it tells; else as many as this machine has processors."""
+    """How many attempts an executor can run at a time, if it tells; else as many as this machine has processors.
+
+    0 for a cluster, whose size changes: it is asked again and again.
+    """
+    if _is_dask(executor):
+        return 0
     size = getattr(executor, "_max_workers", None)
     return size if isinstance(size, int) and size > 0 else (os.cpu_count() or 1)
 
 
-def _once(executor: AnyExecutor) -> tuple[Callable[..., bytes], tuple[Any, ...]]:
-    del executor
-    return run_and_flush, ()
+def _pool_of(executor: AnyExecutor, wake: Callable[[], None]) -> Pool:
+    if not _is_dask(executor):
+        return Pool(executor)
+    from dotflow.engine.dask import DaskPool
+
+    return DaskPool(executor, wake)
+
+
+def _is_dask(executor: AnyExecutor) -> bool:
+    """Whether it is what a Dask client's `get_executor` returns. Who has one has imported Dask."""
+    module = sys.modules.get("distributed.cfexecutor")
+    return module is not None and isinstance(executor, module.ClientExecutor)
 
 
 def _failed(error: BaseException) -> Future[Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import io
 import pickle
 import sys
 import threading
@@ -16,7 +18,7 @@ from dotflow.engine.remote import Parcel, ProviderFailure, Report
 from dotflow.errors import NotPicklable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from types import ModuleType
 
     from dotflow.abc.worker import WorkerSide
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Packer", "pickle_sides", "read_report"]
 
-_by_value_lock = threading.Lock()
+_by_value_lock = threading.RLock()  # what is being pickled may start a workflow itself
 
 
 class Packer:
@@ -96,10 +98,42 @@ def read_report(packed: bytes, name: str) -> Report:
         (provider, method, ProviderFailure(kind, message)) for provider, method, kind, message in report.failures
     )
     try:
-        outcome.value = pickle.loads(report.value)  # noqa: S301
-    except Exception as error:  # noqa: BLE001 - what the user's class raises when it is made again
+        outcome.value = _Reader(io.BytesIO(report.value)).load()
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - what the user's class raises when it is made again
         outcome.fail(NotPicklable(f"the result of step {name!r}", "read where the run was started", error)).final = True
     return report
+
+
+class _Reader(pickle.Unpickler):
+    """Reads values in which classes of the script's travel as a whole, as cloudpickle writes them.
+
+    One that this process knows stays as it is. cloudpickle would find it too, but set all of its attributes to what they
+    were in the worker, and its methods to copies with other globals.
+    """
+
+    def __init__(self, file: io.BytesIO) -> None:
+        super().__init__(file)
+        self._known: dict[str, Any] = getattr(cloudpickle.cloudpickle, "_DYNAMIC_CLASS_TRACKER_BY_ID", {})
+        self._new: set[type] = set()
+
+    def find_class(self, module: str, name: str) -> Any:
+        """What a pickle asks for by name."""
+        found = super().find_class(module, name)
+        if module != cloudpickle.cloudpickle.__name__:
+            return found
+        if name in ("_make_skeleton_class", "_make_skeleton_enum"):
+            return functools.partial(self._make, found)
+        return functools.partial(self._fill, found) if name == "_class_setstate" else found
+
+    def _make(self, make: Callable[..., type], *described: Any) -> type:
+        is_known = described[-2] in self._known  # by the id that cloudpickle gives to a class, wherever it goes
+        cls = make(*described)
+        if not is_known:
+            self._new.add(cls)
+        return cls
+
+    def _fill(self, fill: Callable[..., type], cls: type, state: Any) -> type:
+        return fill(cls, state) if cls in self._new else cls
 
 
 def _culprit(attempt: Attempt, error: Exception) -> NotPicklable:
@@ -118,10 +152,13 @@ def _culprit(attempt: Attempt, error: Exception) -> NotPicklable:
 
 @contextmanager
 def _by_value(module: ModuleType | None) -> Iterator[None]:
-    if module is None or module.__name__ in cloudpickle.list_registry_pickle_by_value():
+    if module is None:
         yield
         return
     with _by_value_lock:
+        if module.__name__ in cloudpickle.list_registry_pickle_by_value():
+            yield
+            return
         cloudpickle.register_pickle_by_value(module)
         try:
             yield

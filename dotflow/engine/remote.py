@@ -5,25 +5,28 @@ A parcel is self-contained, so any place that can call a function with some byte
 
 from __future__ import annotations
 
+import inspect
 import pickle
 import threading
 import time
 from collections import OrderedDict
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from dotflow.action import named_part
 from dotflow.clock import SystemClock
 from dotflow.engine.attempt import Attempt, Sides, blank_outcome, run_attempt
 from dotflow.errors import NotPicklable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from dotflow.abc.provider import Dropped
     from dotflow.abc.worker import WorkerSide
     from dotflow.outcome import Outcome
     from dotflow.step import Step
 
-__all__ = ["Parcel", "ProviderFailure", "Report", "flush_sides", "run_and_flush", "run_parcel"]
+__all__ = ["Parcel", "ProviderFailure", "Report", "brought_along", "flush_sides", "run_and_flush", "run_parcel"]
 
 _STEPS_KEPT = 256
 _CLOCK = SystemClock()
@@ -68,7 +71,8 @@ def run_parcel(parcel: bytes, on_begin: Callable[[], None] | None = None) -> byt
     sides = _sides.of(sent.sides)
     try:
         attempt = _unpack(sent)
-    except Exception as error:  # noqa: BLE001 - what the user's classes raise when they are made again
+        _brought.names = _globals_of(attempt.step)
+    except BaseException as error:  # noqa: BLE001 - what the user's classes raise when they are made again
         outcome = blank_outcome(_CLOCK).fail(
             NotPicklable(f"step {sent.name!r} or its context", "loaded in the worker", error)
         )
@@ -176,6 +180,30 @@ _sides = _AllSides()
 _steps: OrderedDict[bytes, Step] = OrderedDict()
 
 
+class _Brought:
+    """What the step that runs, or that has run last, has brought along."""
+
+    names: Mapping[str, Any] = MappingProxyType({})
+
+
+_brought = _Brought()
+
+
+def brought_along() -> Mapping[str, Any]:
+    """The functions, classes and other globals of the script that the step which runs has brought along, by name."""
+    return _brought.names
+
+
+def _globals_of(step: Step) -> Mapping[str, Any]:
+    """The globals of a step of the script, which travelled with it; nothing if it is of a module that was imported."""
+    for call in (step.call, *(method for _, method in step.methods)):
+        function: Any = inspect.unwrap(named_part(call.target))
+        names: dict[str, Any] = getattr(getattr(function, "__func__", function), "__globals__", {})
+        if names.get("__name__") == "__main__":
+            return names
+    return {}
+
+
 def _unpack(sent: Parcel) -> Attempt:
     step = _steps.get(sent.step_key)
     if step is None:
@@ -189,7 +217,7 @@ def _unpack(sent: Parcel) -> Attempt:
 def _pack(outcome: Outcome, sides: _Loaded, name: str) -> bytes:
     try:
         value = _dump(outcome.value)
-    except Exception as error:  # noqa: BLE001 - what the user's value raises when it is taken apart
+    except BaseException as error:  # noqa: BLE001 - what the user's value raises when it is taken apart
         what = f"the result of step {name!r} (of type {type(outcome.value).__qualname__})"
         outcome.fail(NotPicklable(what, "sent back", error)).final = True
         value = _dump(None)
@@ -199,7 +227,7 @@ def _pack(outcome: Outcome, sides: _Loaded, name: str) -> bytes:
     dropped = tuple(sides.take_dropped(failures))
     outcome.value, outcome.provider_errors = None, ()
     report = Report(outcome, value, tuple(failures), dropped, sides.is_buffering)
-    return pickle.dumps(tuple(report), pickle.HIGHEST_PROTOCOL)
+    return _dump(tuple(report))  # the text of an error may be of a class of the script's
 
 
 def _dump(value: Any) -> bytes:

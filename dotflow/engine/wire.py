@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 import struct
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Iterator
 
 __all__ = ["BEGUN", "DONE", "FLUSH", "FLUSHED", "RUN", "SETUP", "STOP", "Mailbox", "receive", "send"]
@@ -24,6 +24,8 @@ FLUSHED: Final = b"L"
 
 _HEAD = struct.Struct("!cQ")
 _CHUNK = 1 << 20
+_LONGEST = 1 << 48
+_QUIETLY = getattr(socket, "MSG_NOSIGNAL", 0)  # a program may let SIGPIPE end it: a dead worker must not
 
 
 def send(sock: socket.socket, kind: bytes, payload: bytes = b"") -> None:
@@ -57,6 +59,7 @@ class Mailbox:
         sock.settimeout(0)
         self.sock = sock
         self.is_gone = False
+        self.is_garbled = False
         self._out: deque[memoryview] = deque()
         self._head = bytearray()
         self._payload: bytearray | None = None
@@ -81,7 +84,7 @@ class Mailbox:
         """Send what the socket takes. A peer that is gone shows in `is_gone`; what it had sent can still be read."""
         try:
             while self._out:
-                sent = self.sock.send(self._out[0])
+                sent = self.sock.send(self._out[0], _QUIETLY)
                 if sent < len(self._out[0]):
                     self._out[0] = self._out[0][sent:]
                 else:
@@ -106,13 +109,16 @@ class Mailbox:
             yield message
 
     def _read(self) -> tuple[bytes, bytes] | None:
-        """A message; None at the end. What has come of the next one is kept for when there is more."""
+        """A message; None at the end, or if it is none. What has come of the next one is kept for when there is more."""
         while len(self._head) < _HEAD.size:
             found = self.sock.recv(_HEAD.size - len(self._head))
             if not found:
                 return None
             self._head += found
         kind, length = _HEAD.unpack(self._head)
+        if kind not in (BEGUN, DONE, FLUSHED) or length > _LONGEST:
+            self.is_garbled = True
+            return None
         if self._payload is None:
             self._payload, self._have = bytearray(length), 0
         view = memoryview(self._payload)

@@ -11,9 +11,10 @@ import sys
 import threading
 import types
 from contextlib import suppress
+from typing import Any
 
 from dotflow.engine import wire
-from dotflow.engine.remote import flush_sides, run_parcel
+from dotflow.engine.remote import brought_along, flush_sides, run_parcel
 
 __all__ = ["main"]
 
@@ -21,7 +22,8 @@ __all__ = ["main"]
 def main(descriptor: int) -> None:
     """Serve the coordinator at the other end of this socket."""
     sock = socket.socket(fileno=descriptor)
-    # A child that a step forks must not keep the line open when this worker is gone.
+    # Neither a program that a step starts nor a child that it forks must keep the line open when this worker is gone.
+    sock.set_inheritable(False)
     os.register_at_fork(after_in_child=sock.close)
     threading.Thread(target=_end_with_the_coordinator, args=(descriptor,), name="dotflow-watch", daemon=True).start()
     while (message := wire.receive(sock)) is not None:
@@ -42,12 +44,28 @@ def main(descriptor: int) -> None:
 
 def _settle_in(argv: list[str], main_file: str | None) -> None:
     """Look like the program, whose functions know themselves as those of `__main__`; its code is not run again."""
+    with suppress(AttributeError):  # no stdout, or an odd one
+        sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # so a killed step has said what it said
     sys.argv[:] = argv
     sys.modules["dotflow.__worker__"] = sys.modules["__main__"]
-    program = types.ModuleType("__main__")
+    program = _Program("__main__")
     if main_file is not None:
         program.__file__ = main_file
     sys.modules["__main__"] = program
+
+
+class _Program(types.ModuleType):
+    """Stands for the script: has the functions and classes of it that the step which runs has brought along.
+
+    So what the step pickles of them, for a pool of its own, into a file or as its result, goes by its name, as it would
+    in the script itself.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return brought_along()[name]
+        except KeyError:
+            raise AttributeError(f"the step has not brought {name!r} along from the script") from None
 
 
 def _flush_output() -> None:

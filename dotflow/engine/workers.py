@@ -32,10 +32,15 @@ class _Surroundings(NamedTuple):
     environment: dict[str, str]
     directory: str
     path: list[str]
+    arguments: list[str]
 
     @classmethod
     def now(cls) -> _Surroundings:
-        return cls(dict(os.environ), str(Path.cwd()), [entry for entry in sys.path if isinstance(entry, str)])
+        try:
+            directory = str(Path.cwd())
+        except OSError:  # it was removed, which keeps no process from running in it
+            directory = ""
+        return cls(dict(os.environ), directory, [entry for entry in sys.path if isinstance(entry, str)], list(sys.argv))
 
 
 class Worker:
@@ -52,6 +57,7 @@ class Worker:
         self.surroundings = surroundings
         self.is_buffering = False
         ours, its = socket.socketpair()
+        _lines.update((ours, its))
         with its:
             try:
                 self._process = self._start(its.fileno())
@@ -61,9 +67,8 @@ class Worker:
         self.pid = self._process.pid
         self.mailbox = wire.Mailbox(ours)
         self._owner = os.getpid()
-        _lines.add(ours)
         main_file = getattr(sys.modules.get("__main__"), "__file__", None)
-        self.mailbox.send(wire.SETUP, pickle.dumps({"argv": list(sys.argv), "main_file": main_file}))
+        self.mailbox.send(wire.SETUP, pickle.dumps({"argv": surroundings.arguments, "main_file": main_file}))
 
     def _start(self, descriptor: int) -> subprocess.Popen[bytes]:
         flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined] # noqa: SLF001 - as multiprocessing does
@@ -77,6 +82,11 @@ class Worker:
         )
 
     @property
+    def is_ours(self) -> bool:
+        """Whether this process has started it. A forked child must leave those of its parent alone."""
+        return self._owner == os.getpid()
+
+    @property
     def is_alive(self) -> bool:
         """Whether the process still runs."""
         return self._process.poll() is None
@@ -86,29 +96,30 @@ class Worker:
         self.mailbox.send(wire.STOP)
 
     def stop(self, deadline: float) -> None:
-        """Wait for its end until `deadline` (monotonic seconds), then kill it."""
-        try:
+        """Wait for its end until `deadline` (monotonic seconds), then kill it, and what its steps have left running."""
+        with suppress(subprocess.TimeoutExpired):
             self._process.wait(max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            self.kill()
-        self.mailbox.sock.close()
+        self.kill()
 
-    def kill(self) -> None:
-        """End it at once, with the processes that its steps have started and that have not left its group."""
-        if self._owner != os.getpid():
-            return
-        with suppress(OSError):
-            if self.is_alive:
+    def kill(self) -> int:
+        """End it at once, with the processes that its steps have started and that have not left its group.
+
+        It may be dead already. Returns how it ended, as `Popen.returncode`.
+        """
+        if self.is_ours:
+            with suppress(OSError):  # there is nobody left
                 os.killpg(self.pid, signal.SIGKILL)
-        self._process.wait()
+        code = self._process.wait()
         self.mailbox.sock.close()
+        return code
 
     def epitaph(self) -> WorkerDied:
         """How it ended, for the attempt that it had. To be called when its line has gone silent."""
-        with suppress(OSError):
-            os.killpg(self.pid, signal.SIGKILL)  # it may only have closed its line; and what it had started
-        code = self._process.wait()
-        self.mailbox.sock.close()
+        code = self.kill()  # it may only have closed its line
+        if self.mailbox.is_garbled:
+            return WorkerDied(
+                f"what came from worker process {self.pid} is no report: did the step write to its socket?"
+            )
         if code < 0:
             return WorkerDied(f"the worker process {self.pid} was killed by {_signal_name(-code)} during the attempt")
         return WorkerDied(f"the worker process {self.pid} exited with status {code} during the attempt")
@@ -119,7 +130,7 @@ class WorkerStock:
 
     def __init__(self) -> None:
         self._idle: list[Worker] = []
-        self._finalizer = weakref.finalize(self, _stop_all, self._idle, os.getpid())
+        self._finalizer = weakref.finalize(self, _stop_all, self._idle)
 
     def take(self) -> Worker:
         """An idle worker, or a new one.
@@ -143,24 +154,23 @@ class WorkerStock:
         if self._finalizer.alive:
             self._idle.append(worker)
         else:
-            _stop_all([worker], os.getpid())
+            _stop_all([worker])
 
     def clear(self) -> None:
         """End the idle workers, in order; those in use stay."""
-        _stop_all(self._idle, os.getpid())
+        _stop_all(self._idle)
 
     def close(self) -> None:
         """End the idle workers, now and whenever one is given back."""
         self._finalizer()
 
 
-def _stop_all(idle: list[Worker], owner: int) -> None:
-    if owner != os.getpid():
-        return  # a forked child: the workers are its parent's
+def _stop_all(idle: list[Worker]) -> None:
     workers = []
     with suppress(IndexError):
         while True:
             workers.append(idle.pop())
+    workers = [worker for worker in workers if worker.is_ours]
     for worker in workers:
         worker.ask_to_stop()
     deadline = time.monotonic() + _GRACE_SECONDS

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import gzip
+import socket
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 
 @dataclass(frozen=True)
@@ -34,12 +39,19 @@ class ReceivedSpan:
 
 
 class OtlpEndpoint:
-    """Listens on a free port from `with` on; `status` is what it answers."""
+    """Listens on a free port from `with` on; `status` and `headers` are what it answers.
 
-    def __init__(self, status: int = 200) -> None:
+    `first` are the statuses of the first answers, before it comes to `status`.
+    """
+
+    def __init__(
+        self, status: int = 200, headers: Mapping[str, str] | None = None, first: tuple[int, ...] = ()
+    ) -> None:
         self.status = status
+        self.headers = headers or {}
         self.spans: list[ReceivedSpan] = []
         self.requests = 0
+        self._first = first
         self._lock = threading.Lock()
 
     def __enter__(self) -> OtlpEndpoint:
@@ -50,9 +62,11 @@ class OtlpEndpoint:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 if self.headers.get("Content-Encoding") == "gzip":
                     body = gzip.decompress(body)
-                endpoint._take(self.path, body)
+                status = endpoint._take(self.path, body)
                 answer = ExportTraceServiceResponse().SerializeToString()
-                self.send_response(endpoint.status)
+                self.send_response(status)
+                for name, value in endpoint.headers.items():
+                    self.send_header(name, value)
                 self.send_header("Content-Type", "application/x-protobuf")
                 self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()
@@ -86,13 +100,15 @@ class OtlpEndpoint:
     def children(self, span: ReceivedSpan) -> list[ReceivedSpan]:
         return sorted((s for s in self.spans if s.parent_id == span.span_id), key=lambda s: s.start_ns)
 
-    def _take(self, path: str, body: bytes) -> None:
+    def _take(self, path: str, body: bytes) -> int:
         assert path == "/v1/traces", path
         request = ExportTraceServiceRequest.FromString(body)
         with self._lock:
+            status = self._first[self.requests] if self.requests < len(self._first) else self.status
             self.requests += 1
-            if self.status == 200:
+            if status == 200:
                 self.spans += _decode(request)
+            return status
 
 
 def _decode(request: ExportTraceServiceRequest) -> list[ReceivedSpan]:
@@ -120,3 +136,128 @@ def _decode(request: ExportTraceServiceRequest) -> list[ReceivedSpan]:
 
 def _attributes(pairs: Any) -> dict[str, Any]:
     return {pair.key: getattr(pair.value, pair.value.WhichOneof("value")) for pair in pairs}
+
+
+# --- collectors that are down
+
+
+@contextmanager
+def down(kind: str) -> Iterator[str]:
+    """The URL of a collector that is down in the way that `DOWN` says."""
+    if kind == "does not resolve":
+        yield "http://collector.invalid:4318"  # RFC 2606: no such name, ever
+    elif kind == "refuses":
+        with socket.socket() as nobody_listens:
+            nobody_listens.bind(("127.0.0.1", 0))
+            yield f"http://127.0.0.1:{nobody_listens.getsockname()[1]}"
+    elif kind.startswith("503"):
+        with OtlpEndpoint(503, {"Retry-After": kind.rpartition(" ")[2]} if "Retry-After" in kind else None) as endpoint:
+            yield endpoint.url
+    else:
+        with _Misbehaving(_MISBEHAVIOUR[kind]) as url:
+            yield url
+
+
+class _Misbehaving:
+    """Takes connections, and hands each to a function in a thread of its own, until `over` is set."""
+
+    def __init__(self, behave: Any) -> None:
+        self._behave = behave
+        self._over = threading.Event()
+        self._listener = socket.socket()
+        self._threads: list[threading.Thread] = []
+
+    def __enter__(self) -> str:
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # soon full, if nobody reads
+        self._listener.bind(("127.0.0.1", 0))
+        self._listener.listen(100)
+        self._threads.append(threading.Thread(target=self._accept))
+        self._threads[0].start()
+        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        with socket.socket() as last:
+            last.connect(self._listener.getsockname())
+        for thread in self._threads:
+            thread.join()
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            connection, _ = self._listener.accept()
+            if self._over.is_set():
+                connection.close()
+                return
+            self._threads.append(threading.Thread(target=self._serve, args=(connection,)))
+            self._threads[-1].start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection:
+            try:
+                self._behave(connection, self._over)
+            except OSError:
+                return  # the other side has given up
+
+
+def _never_read(connection: socket.socket, over: threading.Event) -> None:
+    del connection
+    over.wait()
+
+
+def _never_answer(connection: socket.socket, over: threading.Event) -> None:
+    connection.settimeout(0.05)
+    while not over.is_set():
+        try:
+            if not connection.recv(1 << 16):
+                return
+        except TimeoutError:
+            continue
+
+
+def _trickle(connection: socket.socket, over: threading.Event) -> None:
+    """An answer that goes on and on, a byte at a time: no single read of it takes long."""
+    connection.sendall(b"HTTP/1.1 200 OK\r\nX-Padding: ")
+    while not over.wait(0.05):
+        connection.sendall(b"x")
+
+
+def _break_off(connection: socket.socket, over: threading.Event) -> None:
+    del over
+    while True:
+        _read_a_request(connection)
+        connection.sendall(
+            b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length: 100\r\n\r\nonly"
+        )
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+def _read_a_request(connection: socket.socket) -> None:
+    data = b""
+    while b"\r\n\r\n" not in data:
+        found = connection.recv(1 << 16)
+        if not found:
+            raise ConnectionError
+        data += found
+    head, _, body = data.partition(b"\r\n\r\n")
+    (length,) = [int(line.split(b":")[1]) for line in head.lower().splitlines() if line.startswith(b"content-length")]
+    while len(body) < length:
+        body += connection.recv(1 << 16)
+
+
+_MISBEHAVIOUR = {
+    "never reads": _never_read,
+    "never answers": _never_answer,
+    "trickles": _trickle,
+    "breaks off": _break_off,
+}
+
+DOWN = (
+    "refuses",
+    "does not resolve",
+    "503",
+    "503 with Retry-After: 1",
+    "503 with Retry-After: 30",
+    *_MISBEHAVIOUR,
+)
+"""The ways in which a collector can be down."""

@@ -31,6 +31,8 @@ class Outbox(SpanProcessor):
     The SDK's queue drops the oldest span when it is full. This one refuses the newest before that happens, which can be
     counted exactly. And where the queue fills only because the program leaves the exporter's thread no time to run (it
     takes a moment of the interpreter's lock, which a busy program may never let go), the program takes a breath.
+
+    `taken` counts the spans that it has taken in so far.
     """
 
     def __init__(self, exporter: SpanExporter, where: str, delay: float | None = None) -> None:
