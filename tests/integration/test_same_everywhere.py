@@ -70,7 +70,10 @@ def make_step(kind: Kind, coordinator_pid: int):
         if outcomes[attempt] == TIMEOUT:
             time.sleep(1.0)  # longer than the time it has; where it cannot be killed, it ends unseen
         if outcomes[attempt] == DEATH:
-            while len(os.listdir(f"{mine['directory']}/ended")) < mine["alone_after"]:  # noqa: PTH208
+            # On a cluster a worker takes along results that have not been fetched. So it waits for the others, but not
+            # for ever: Dask may have put one of them behind it, on the same worker.
+            latest = time.monotonic() + 3
+            while len(os.listdir(f"{mine['directory']}/ended")) < mine["alone_after"] and time.monotonic() < latest:  # noqa: PTH208
                 time.sleep(0.01)
             if os.getpid() == coordinator_pid:
                 raise WorkerDied("there is no worker that could die alone")
