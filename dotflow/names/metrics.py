@@ -111,12 +111,12 @@ PROVIDER_ERRORS = Metric(
     "dotflow.provider.errors", "counter", "Errors of providers, contained by the engine.", (PROVIDER, METHOD)
 )
 TELEMETRY_DROPPED = Metric(
-    "dotflow.telemetry.dropped", "counter", "Spans, notifications and updates lost before they were sent.", (SIGNAL,)
+    "dotflow.telemetry.dropped", "counter", "Spans, log records, notifications and updates lost before they were sent.", (SIGNAL,)
 )
 BUILD = Metric("dotflow.build", "info", "The version of dotflow that runs.", (VERSION,))
 
 # What can be lost before it is sent, as the label `signal` says it.
-SIGNALS: Final = ("metrics", "notify", "server", "spans")
+SIGNALS: Final = ("logs", "metrics", "notify", "server", "spans")
 
 # The label `error_type` of an error without a type, as OpenTelemetry says it:
 # https://opentelemetry.io/docs/specs/semconv/registry/attributes/error/

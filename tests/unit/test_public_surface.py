@@ -43,7 +43,7 @@ def test_the_providers_behind_the_door():
         *("StorageDefault", "NotifyDefault", "LogDefault", "SchedulerDefault"),
         *("TracerDefault", "MetricsDefault", "ServerDefault"),
         *("LogStructlog", "SchedulerCron", "SchedulerInterval", "StorageFile"),
-        *("MetricsPrometheus", "TracerOpenTelemetry"),
+        *("LogOpenTelemetry", "MetricsPrometheus", "TracerOpenTelemetry"),
     }
     for name in dir(providers):
         assert inspect.isclass(getattr(providers, name))

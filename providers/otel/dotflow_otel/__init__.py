@@ -1,8 +1,9 @@
-"""OpenTelemetry for dotflow: every run, task and attempt as a span."""
+"""OpenTelemetry for dotflow: every run, task and attempt as a span, and everything that happens as a log record."""
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from dotflow_otel.logs import LogOpenTelemetry
     from dotflow_otel.tracer import TracerOpenTelemetry
 else:
 
@@ -12,7 +13,11 @@ else:
             from dotflow_otel.tracer import TracerOpenTelemetry
 
             return TracerOpenTelemetry
+        if name == "LogOpenTelemetry":
+            from dotflow_otel.logs import LogOpenTelemetry
+
+            return LogOpenTelemetry
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-__all__ = ["TracerOpenTelemetry"]
+__all__ = ["LogOpenTelemetry", "TracerOpenTelemetry"]

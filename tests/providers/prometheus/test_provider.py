@@ -139,6 +139,7 @@ def test_what_a_scheduler_tells(metrics, scrape):
 
 def test_what_the_engine_tells_of_others(metrics, scrape):
     assert {s.labels["signal"] for s in scrape(metrics).samples(names.TELEMETRY_DROPPED.series[0])} == {
+        "logs",
         "metrics",
         "notify",
         "server",
