@@ -111,7 +111,10 @@ PROVIDER_ERRORS = Metric(
     "dotflow.provider.errors", "counter", "Errors of providers, contained by the engine.", (PROVIDER, METHOD)
 )
 TELEMETRY_DROPPED = Metric(
-    "dotflow.telemetry.dropped", "counter", "Spans, log records, notifications and updates lost before they were sent.", (SIGNAL,)
+    "dotflow.telemetry.dropped",
+    "counter",
+    "Spans, log records, notifications and updates lost before they were sent.",
+    (SIGNAL,),
 )
 BUILD = Metric("dotflow.build", "info", "The version of dotflow that runs.", (VERSION,))
 
