@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dotflow.context import Context
 from dotflow.outcome import Outcome
+from dotflow.recording import current_outcome
 from dotflow.status import TypeResult
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def run_attempt(attempt: Attempt, clock: Clock, sides: Sides) -> Outcome:
 
 def _run(attempt: Attempt, clock: Clock, sides: Sides) -> Outcome:
     outcome = Outcome(0, 0, os.getpid(), _HOST)
+    current_outcome.set(outcome)
     entered = _enter(attempt, sides, outcome)
     # In this order, so that the end, start plus duration, is not before anything that the step did.
     started = clock.monotonic_ns()

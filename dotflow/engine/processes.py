@@ -52,6 +52,7 @@ class ProcessExecutor(PooledExecutor["Worker | None"]):
         self._dropped: list[tuple[str, Dropped]] = []
         self._flushing: set[Worker] = set()
         self._flush_failures: list[tuple[str, str, Exception]] = []
+        self._sent_again: set[Attempt] = set()
         self._woken = False
         self._selector = selectors.DefaultSelector()
         self._waker, self._sleeper = socket.socketpair()
@@ -163,6 +164,9 @@ class ProcessExecutor(PooledExecutor["Worker | None"]):
             self._let_go(out.where)
             out.where.kill()
 
+    def _back(self, out: Out[Worker | None]) -> None:
+        self._sent_again.discard(out.attempt)
+
     def _pid_of(self, out: Out[Worker | None]) -> int | None:
         return out.where.pid if out.where is not None else None
 
@@ -229,7 +233,13 @@ class ProcessExecutor(PooledExecutor["Worker | None"]):
             self._idle.remove(worker)
         attempt = self._with.pop(worker, None)
         error = worker.epitaph()
-        if attempt is not None:
+        if attempt is None:
+            return
+        if worker.mailbox.was_unread and attempt not in self._sent_again:
+            # It has not begun. Once only, as a parcel may be what kills those who read it.
+            self._sent_again.add(attempt)
+            self._out[attempt] = self._hand_out(attempt)
+        else:
             self._arrived.append((attempt, self._out[attempt].lost(error, TypeResult.FAILURE, worker.pid)))
 
     def _let_go(self, worker: Worker) -> None:

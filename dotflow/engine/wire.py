@@ -60,6 +60,7 @@ class Mailbox:
         self.sock = sock
         self.is_gone = False
         self.is_garbled = False
+        self.was_unread = False
         self._out: deque[memoryview] = deque()
         self._head = bytearray()
         self._payload: bytearray | None = None
@@ -81,7 +82,10 @@ class Mailbox:
         self.send_more()
 
     def send_more(self) -> None:
-        """Send what the socket takes. A peer that is gone shows in `is_gone`; what it had sent can still be read."""
+        """Send what the socket takes. A peer that is gone shows in `is_gone`; what it had sent can still be read.
+
+        `was_unread` then says that it has gone without having read all that was sent to it.
+        """
         try:
             while self._out:
                 sent = self.sock.send(self._out[0], _QUIETLY)
@@ -92,6 +96,7 @@ class Mailbox:
         except BlockingIOError:
             return
         except OSError:
+            self.was_unread = True
             self._out.clear()
 
     def messages(self) -> Iterator[tuple[bytes, bytes]]:
@@ -101,7 +106,8 @@ class Mailbox:
                 message = self._read()
             except BlockingIOError:
                 return
-            except OSError:
+            except OSError:  # a reset: how the system tells of bytes that lay unread when the other side ended
+                self.was_unread = True
                 message = None
             if message is None:
                 self.is_gone = True

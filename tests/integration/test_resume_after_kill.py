@@ -108,9 +108,10 @@ class Process:
             self._popen = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=file)
 
     def kill(self) -> bool:
-        """Whether it was this that ended it."""
+        """Whether it was this that ended it. Its workers end by themselves: a moment later, which is waited for."""
         self._popen.send_signal(signal.SIGKILL)
-        return self._popen.wait(LIMIT) == -signal.SIGKILL
+        self.wait()
+        return self._popen.returncode == -signal.SIGKILL
 
     def wait(self):
         """Until the last worker is gone too; what the program has printed, if it came to that."""

@@ -70,6 +70,14 @@ def kill(pid: int, number: int = signal.SIGKILL) -> None:
     until(lambda: not is_alive(pid))
 
 
+def unread(direction: int) -> int:
+    """How many bytes of the coordinator's lines nobody has read yet: of workers (`FIONREAD`) or to them (`TIOCOUTQ`)."""
+    sizes = [array.array("i", [0]) for _ in workers._lines]
+    for line, size in zip(workers._lines, sizes, strict=True):
+        fcntl.ioctl(line, direction, size)
+    return sum(size[0] for size in sizes)
+
+
 def processes(mark: bytes) -> set[int]:
     """Those that were started by this test, however indirectly, or that are children of this process."""
     found = set()
@@ -138,13 +146,11 @@ class Watched:
             order = "q?" if task.status == "Not started" else "qs(aer)*aet"
             assert re.fullmatch(order, letters[task.task_id]), (task, letters[task.task_id])
             assert letters[task.task_id].count("a") == task.attempt == len(task.errors) + (task.status == "Completed")
+        ended = sum(isinstance(event, TaskEnded) for event in self.events)
         counts = Counter(self.calls.names())
-        if self.workflow.config.tracer.__class__ is RecordingTracer:
-            assert (
-                counts["tracer.start_task"]
-                == counts["tracer.end_task"]
-                == counts["metrics.task_completed"] + counts["metrics.task_failed"]
-            )
+        assert counts["metrics.task_completed"] + counts["metrics.task_failed"] == ended
+        if isinstance(self.workflow.config.tracer, RecordingTracer):
+            assert counts["tracer.start_task"] == counts["tracer.end_task"] == ended
 
 
 @pytest.fixture(autouse=True)
@@ -277,6 +283,46 @@ def test_while_it_waits_for_the_next_run(watch, mine):
     assert len(mine() & before) == 1
 
 
+@pytest.mark.parametrize("timeout", [0, LIMIT])
+def test_with_an_attempt_that_it_has_not_read_yet(watch, mine, timeout):
+    step = action(timeout=timeout)(os.getpid)
+    watched = watch(step)
+    watched.run()
+    (worker,) = mine()
+    os.kill(worker, signal.SIGSTOP)
+
+    def kill_when_it_was_sent():
+        until(lambda: unread(termios.TIOCOUTQ) > 0)
+        kill(worker)
+
+    killing = threading.Thread(target=kill_when_it_was_sent)
+    killing.start()
+    run = watched.run()
+    killing.join()
+    assert ends_of(run) == ["ok"]
+    assert run.tasks[0].current_context.storage not in (worker, None)
+
+
+def test_that_dies_of_what_it_is_sent_is_given_it_twice_and_no_more(watch, mine, ledger):
+    """Each worker is killed before it has read what it got, as one is that runs out of memory while it reads."""
+
+    def serve():
+        while not done.is_set():
+            for worker in mine():
+                ledger.note("killed", worker)
+                kill(worker)
+
+    done = threading.Event()
+    killing = threading.Thread(target=serve)
+    killing.start()
+    watched = watch(good, initial=bytes(BIG))
+    run = watched.run()
+    done.set()
+    killing.join()
+    assert ends_of(run) == [["WorkerDied"]]
+    assert len(set(ledger.pids("killed"))) == 2
+
+
 class Deadly:
     """Kills the worker that takes it apart, or the one that makes it again: once."""
 
@@ -322,17 +368,10 @@ def test_while_a_large_result_is_on_its_way(watch, ledger):
         ledger.await_pid("first-ended")
         return bytes(BIG)
 
-    def waiting() -> int:
-        """How many bytes of the lines nobody has read yet."""
-        sizes = [array.array("i", [0]) for _ in workers._lines]
-        for line, size in zip(workers._lines, sizes, strict=True):
-            fcntl.ioctl(line, termios.FIONREAD, size)
-        return sum(size[0] for size in sizes)
-
     def listen(event):
         if isinstance(event, TaskEnded) and event.task.task_id == "first":
             ledger.note("first-ended")
-            until(lambda: waiting() > 10_000)
+            until(lambda: unread(termios.FIONREAD) > 10_000)
             kill(ledger.await_pid("sender"))
 
     run = watch(first, sender, listen=listen).run(max_workers=2)
