@@ -6,6 +6,7 @@ from dotflow.context import Context
 from dotflow.current import carrier
 from dotflow.errors import DotflowError
 from dotflow.observe import observability
+from dotflow.recording import record
 from dotflow.run import Run
 from dotflow.status import TypeStatus
 from dotflow.task import Task
@@ -22,4 +23,5 @@ __all__ = [
     "action",
     "carrier",
     "observability",
+    "record",
 ]

@@ -155,6 +155,7 @@ def _result_of(task: Task) -> dict[str, Any]:
         "attempt": task.attempt,
         "retry_count": task.retry_count,
         "duration": task.duration,
+        "recorded": dict(task.recorded),
         "errors": [
             {"attempt": e.attempt, "exception": e.exception, "message": e.message, "traceback": e.traceback}
             for e in task.errors

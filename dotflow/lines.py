@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Fields", "fields_of", "ids_of"]
 
-Fields = dict[str, "str | int | float"]
+Fields = dict[str, "str | int | float | dict[str, float]"]
 
 _ENDED = (TypeStatus.COMPLETED, TypeStatus.FAILED)
 _WITH_ERROR = (TypeStatus.FAILED, TypeStatus.RETRY)
@@ -66,6 +66,8 @@ def _task_fields(task: Task) -> Fields:
         fields[logs.DURATION] = round(task.duration, 6)
     if status is TypeStatus.RETRY:
         fields[logs.RETRY_IN] = task.retry_in
+    if task.recorded and status is not TypeStatus.IN_PROGRESS:
+        fields[logs.RECORDED] = dict(task.recorded)
     error = task.error
     if error is not None and status in _WITH_ERROR:
         fields[logs.ERROR_TYPE] = error.exception

@@ -48,6 +48,7 @@ class Outcome:
 
     `started_ns` is wall-clock time (nanoseconds since the epoch), `duration_ns` is monotonic. `interrupt` is what ended
     the program while the step ran in the coordinator's own process; `provider_errors` are (provider, method, error).
+    `recorded` is what the step measured itself, by name.
     `final` says that another attempt could not go better, whatever the step's `retry` is.
     """
 
@@ -61,6 +62,7 @@ class Outcome:
     interrupt: BaseException | None = None
     provider_errors: tuple[tuple[str, str, Exception], ...] = ()
     final: bool = False
+    recorded: dict[str, float] | None = None
 
     def fail(self, error: BaseException, result: TypeResult = TypeResult.FAILURE) -> Outcome:
         """Make it a failure, and return it."""

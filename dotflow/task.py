@@ -20,6 +20,7 @@ __all__ = ["SpanContext", "Task"]
 _TRACEPARENT_LENGTH = 55
 _ODD = frozenset("13579bdf")
 _NO_CARRIER: Mapping[str, str] = {}
+_NOTHING_RECORDED: Mapping[str, float] = {}
 _NOT_STARTED = TypeStatus.NOT_STARTED
 
 
@@ -181,6 +182,11 @@ class Task:
     def error(self) -> TaskError | None:
         """The latest failed attempt, or None."""
         return self._errors[-1] if self._errors else None
+
+    @property
+    def recorded(self) -> Mapping[str, float]:
+        """What the latest attempt that has ended measured itself with `dotflow.record`, by name."""
+        return (self.outcome is not None and self.outcome.recorded) or _NOTHING_RECORDED
 
     @property
     def queued_at(self) -> datetime | None:

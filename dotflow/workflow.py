@@ -66,7 +66,7 @@ class DotFlow:
         self.workflow_id = _text("workflow_id", workflow_id) or os.environ.get("WORKFLOW_ID") or str(uuid.uuid4())
         self.task = TaskBuilder(self._describe, self._declare)
         self._containment = Containment(self.config.metrics)
-        self._courier = Courier(self._containment)
+        self._courier = Courier(self._containment, on_change=self._measure_queue())
         self._places = Places(self.config, self._containment)
         self._has_run = False
         self._closed = False
@@ -204,6 +204,14 @@ class DotFlow:
         seconds = scheduler.expected_interval
         if seconds is not None and overridden(metrics, "expected_interval"):
             contain.call(None, "metrics", "expected_interval", lambda: metrics.expected_interval(self.name, seconds))
+
+    def _measure_queue(self) -> Callable[[int], None] | None:
+        metrics, contain = self.config.metrics, self._containment
+        if not overridden(metrics, "background_queued"):
+            return None
+        return lambda change: contain.call_apart(
+            None, "metrics", "background_queued", lambda: metrics.background_queued(change)
+        )
 
     def _tick(self, **kwargs: Any) -> Run:
         """One run of a schedule, waited for in every mode: the scheduler must know whether it is still going on."""

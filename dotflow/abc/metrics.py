@@ -36,7 +36,7 @@ class Metrics(Provider):
 
     @abstractmethod
     def task_completed(self, task: Task) -> None:
-        """A task ended well."""
+        """A task ended well; `task.recorded` is what its step measured itself."""
 
     @abstractmethod
     def task_failed(self, task: Task) -> None:
@@ -60,6 +60,12 @@ class Metrics(Provider):
 
     def schedule_skipped(self, workflow: str, reason: str, count: int = 1) -> None:
         """`count` scheduled runs were not made; 0 for a reason that may come, so that its series is born at 0."""
+
+    def schedule_ticked(self, workflow: str, lateness: float) -> None:
+        """A scheduled run starts `lateness` seconds after its tick was due. Comes from the thread of the run."""
+
+    def background_queued(self, change: int) -> None:
+        """So many calls more, or less, wait for the background thread. May come from any thread of the engine."""
 
     def provider_failed(self, provider: str, method: str) -> None:
         """A provider raised; the engine contained it. May come from the thread that flushes or delivers."""

@@ -7,11 +7,27 @@ from typing import TYPE_CHECKING
 
 from dotflow.abc.provider import Provider
 from dotflow.context import Context
+from dotflow.errors import StorageError
 
 if TYPE_CHECKING:
     from dotflow.task import Task
 
-__all__ = ["Storage"]
+__all__ = ["Storage", "StorageUnsupported", "run_key"]
+
+
+class StorageUnsupported(StorageError, NotImplementedError):
+    """An optional operation that a storage does not have: its backend cannot do it, or nobody has written it."""
+
+    def __init__(self, storage: object, operation: str) -> None:
+        super().__init__(f"{type(storage).__name__} has no {operation}(): it is an optional operation of a storage")
+
+
+def run_key(workflow_id: str) -> str:
+    """Where a storage may keep the record of a workflow's latest run, as `post_run` and `get_run` do.
+
+    Unlike any task's key: behind the workflow id of those stands a colon.
+    """
+    return f"{workflow_id}#run"
 
 
 class Storage(Provider):
@@ -19,6 +35,12 @@ class Storage(Provider):
 
     Written by the coordinator after each task that ended well, read only on resume. It holds the user's data, so
     what it raises fails the task. A context read back must equal the one written, or `post` must raise.
+
+    Called in the coordinator's thread, and by nobody else; a workflow that runs more than once at a time calls it from
+    several threads. It never travels to a worker, so it need not be picklable.
+
+    `delete`, `list_keys` and `clear` are for people and their programs; the engine never calls them. A storage that has
+    `delete` and `list_keys` has `clear` as well. What a storage does not have raises `StorageUnsupported`.
     """
 
     persistent: bool = True
@@ -55,3 +77,45 @@ class Storage(Provider):
     @abstractmethod
     def key(self, task: Task) -> str:
         """The key of a task's context: the same for the same task of the same workflow in every process."""
+
+    def delete(self, key: str) -> None:
+        """Forget the context of `key`, if there is one.
+
+        Raises:
+            StorageUnsupported: this storage cannot forget a single one.
+        """
+        del key
+        raise StorageUnsupported(self, "delete")
+
+    def list_keys(self, prefix: str = "") -> list[str]:
+        """The keys that start with `prefix`, sorted, those of records of runs too.
+
+        A context that is torn or corrupt may be missing, where the key is kept beside the value.
+
+        Raises:
+            StorageUnsupported: this storage does not know its keys.
+        """
+        del prefix
+        raise StorageUnsupported(self, "list_keys")
+
+    def clear(self, workflow_id: str) -> int:
+        """Forget every context of a workflow and the record of its latest run; how many there were.
+
+        For keys that start with the workflow id and a colon. Where another workflow's id begins like that too, a context's
+        own `workflow_id` decides, so it is read; one that is torn or corrupt is forgotten.
+
+        Raises:
+            StorageUnsupported: this storage has no `delete`, or no `list_keys`.
+        """
+        keys = [key for key in self.list_keys(workflow_id) if self._is_of(key, workflow_id)]
+        for key in keys:
+            self.delete(key)
+        return len(keys)
+
+    def _is_of(self, key: str, workflow_id: str) -> bool:
+        if not key.startswith(f"{workflow_id}:"):
+            return key == run_key(workflow_id)
+        try:
+            return self.get(key).workflow_id in (None, workflow_id)
+        except StorageError:
+            return True

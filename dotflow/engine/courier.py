@@ -30,13 +30,20 @@ class Courier:
 
     The thread lives while a run is open and ends with the last of them. A call that does not come back is given up
     when its run drains, or when the queue is full after `patience` seconds: another thread takes over, and only the
-    provider that hangs loses its calls, until it returns.
+    provider that hangs loses its calls, until it returns. `on_change` is told how many more, or less, wait.
     """
 
-    def __init__(self, containment: Containment, capacity: int = 10_000, patience: float = 5.0) -> None:
+    def __init__(
+        self,
+        containment: Containment,
+        capacity: int = 10_000,
+        patience: float = 5.0,
+        on_change: Callable[[int], object] | None = None,
+    ) -> None:
         self._containment = containment
         self._patience = patience
         self._capacity = capacity
+        self._on_change = on_change
         self._changed = threading.Condition()
         self._jobs: deque[_Job] = deque()
         self._left: dict[str, int] = {}  # of each open run, the calls that are queued or going on
@@ -53,6 +60,7 @@ class Courier:
     def put(self, run: Run, provider: str, method: str, deliver: Callable[[], object]) -> None:
         """Queue a call; if the queue is full it is dropped and counted."""
         job, purged = _Job(run, provider, method, deliver), []
+        self._count(1)  # before anyone can take it, so that there are never less than none
         with self._changed:
             if len(self._jobs) >= self._capacity:
                 purged = self._purge_hung()
@@ -62,8 +70,10 @@ class Courier:
                 self._left[run.run_id] += 1
                 self._ensure_thread()
                 self._changed.notify_all()
+        self._count(-len(purged))
         self._drop(purged, "an earlier call has not come back")
         if full:
+            self._count(-1)
             self._drop([job], f"the queue of {self._capacity} is full")
 
     def close(self, run: Run, timeout: float) -> None:
@@ -79,6 +89,7 @@ class Courier:
                 self._give_up_on_hung(0.0)
             del self._left[run.run_id]
             self._changed.notify_all()
+        self._count(-len(late))
         self._drop(late, f"not delivered within {timeout:g} s of the end of the run")
 
     def is_hung(self, provider: str) -> bool:
@@ -128,6 +139,7 @@ class Courier:
     def _deliver_all(self) -> None:
         me = threading.current_thread()
         while (job := self._take(me)) is not None:
+            self._count(-1)
             if self._hung[job.provider]:
                 self._drop([job], "an earlier call has not come back")
             else:
@@ -156,6 +168,11 @@ class Courier:
             self._count_off(job)
             self._changed.notify_all()
             return True
+
+    def _count(self, change: int) -> None:
+        """Tell it, never under the lock: who is told may take its time."""
+        if self._on_change is not None and change:
+            self._on_change(change)
 
     def _drop(self, jobs: list[_Job], why: str) -> None:
         for (_, provider), group in _by_run_and_provider(jobs).items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 import time
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from dotflow.engine.dispatch import overridden
@@ -12,7 +13,7 @@ from dotflow.engine.dispatch import overridden
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from dotflow.abc.provider import Provider
+    from dotflow.abc.provider import Dropped, Provider
     from dotflow.config import Config
     from dotflow.engine.contain import Containment
     from dotflow.engine.courier import Courier
@@ -48,18 +49,26 @@ def flush_all(config: Config, run: Run, containment: Containment, courier: Couri
     _await(flushing, deadline, run, containment, config.drain_timeout)
     for kind, method, error in executor.take_failures():
         containment.caught(run, kind, method, error)
-    for _, (signal, items, why) in executor.take_dropped():
-        containment.dropped(run, signal, items, why)
+    _tell_dropped((lost for _, lost in executor.take_dropped()), run, containment)
     for kind in _KINDS:
         provider: Provider = getattr(config, kind)
         if overridden(provider, "take_dropped"):
-            tell = functools.partial(_tell_dropped, provider, run, containment)
+            tell = functools.partial(_ask_dropped, provider, run, containment)
             containment.call_apart(run, kind, "take_dropped", tell)
 
 
-def _tell_dropped(provider: Provider, run: Run, containment: Containment) -> None:
-    for signal, items, why in provider.take_dropped():
-        containment.dropped(run, signal, items, why)
+def _ask_dropped(provider: Provider, run: Run, containment: Containment) -> None:
+    _tell_dropped(provider.take_dropped(), run, containment)
+
+
+def _tell_dropped(lost: Iterable[Dropped], run: Run, containment: Containment) -> None:
+    """Once a signal, as only the first word on a signal is told: with all of it, and why."""
+    reasons: dict[str, Counter[str]] = {}
+    for signal, items, why in lost:
+        reasons.setdefault(signal, Counter())[why] += items
+    for signal, counts in reasons.items():
+        why = "; ".join(why if len(counts) == 1 else f"{items}: {why}" for why, items in counts.most_common())
+        containment.dropped(run, signal, counts.total(), why)
 
 
 def close_all(config: Config, containment: Containment) -> None:

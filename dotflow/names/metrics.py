@@ -20,6 +20,7 @@ PROVIDER: Final = "provider"
 METHOD: Final = "method"
 SIGNAL: Final = "signal"
 VERSION: Final = "version"
+NAME: Final = "name"
 
 STATUS_COMPLETED: Final = "completed"
 STATUS_FAILED: Final = "failed"
@@ -92,6 +93,9 @@ WORKFLOW_EXPECTED_INTERVAL = Metric(
     "dotflow.workflow.expected_interval", "gauge", "Time between two scheduled runs.", _W, "s"
 )
 SCHEDULE_SKIPPED = Metric("dotflow.schedule.skipped", "counter", "Scheduled runs not made.", (WORKFLOW, REASON))
+SCHEDULE_LATENESS = Metric(
+    "dotflow.schedule.lateness", "histogram", "Time from a tick that was due to the start of its run.", _W, "s"
+)
 TASK_STARTED = Metric("dotflow.task.started", "counter", "Tasks started.", _WT)
 TASK_COMPLETED = Metric("dotflow.task.completed", "counter", "Tasks that ended well.", _WT)
 TASK_FAILED = Metric("dotflow.task.failed", "counter", "Tasks that finally failed.", _WT)
@@ -107,6 +111,9 @@ TASK_DURATION = Metric(
 )
 TASK_QUEUE = Metric("dotflow.task.queue", "histogram", "Time a task was ready but not yet started.", _WT, "s")
 TASK_ACTIVE = Metric("dotflow.task.active", "gauge", "Tasks going on now.", _WT)
+TASK_RECORDED = Metric(
+    "dotflow.task.recorded", "gauge", "What a step measured itself, as it was last recorded.", (*_WT, NAME)
+)
 PROVIDER_ERRORS = Metric(
     "dotflow.provider.errors", "counter", "Errors of providers, contained by the engine.", (PROVIDER, METHOD)
 )
@@ -115,6 +122,9 @@ TELEMETRY_DROPPED = Metric(
     "counter",
     "Spans, log records, notifications and updates lost before they were sent.",
     (SIGNAL,),
+)
+BACKGROUND_QUEUED = Metric(
+    "dotflow.background.queued", "gauge", "Notifications and updates that wait for the background thread."
 )
 BUILD = Metric("dotflow.build", "info", "The version of dotflow that runs.", (VERSION,))
 

@@ -33,6 +33,9 @@ CODE_FUNCTION_NAME: Final = "code.function.name"
 PROCESS_PID: Final = "process.pid"
 HOST_NAME: Final = "host.name"
 
+# What a step recorded itself: this and the name that it gave.
+RECORDED_PREFIX: Final = "dotflow.recorded."
+
 # Only where contexts are captured.
 INITIAL_CONTEXT: Final = "dotflow.task.initial_context"
 PREVIOUS_CONTEXT: Final = "dotflow.task.previous_context"

@@ -47,6 +47,14 @@ class StorageDefault(Storage):
         """Workflow id and task id."""
         return f"{task.workflow_id}:{task.task_id}"
 
+    def delete(self, key: str) -> None:
+        """Forget the context of `key`, if there is one."""
+        self._contexts.pop(key, None)
+
+    def list_keys(self, prefix: str = "") -> list[str]:
+        """The keys that start with `prefix`, sorted."""
+        return sorted(key for key in self._contexts.copy() if key.startswith(prefix))
+
 
 class NotifyDefault(Notify):
     """Tells nobody."""

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
-import pickle
-import re
 import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dotflow import codec
-from dotflow.abc.storage import Storage
+from dotflow.abc.storage import Storage, run_key
 from dotflow.context import Context
-from dotflow.errors import InvalidChoice, InvalidOption, SerializationError, StorageError
+from dotflow.errors import InvalidOption, StorageError
+from dotflow.sealed import SUFFIX, Header, check_serializer, header_of, name_of, name_start_of, seal, unseal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,21 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["StorageFile"]
 
-FORMAT = 1
-"""The version of the file format: a header line of JSON, then the payload.
-
-The header is `{"dotflow":1,"sha256":"...",` and the fields of `_header`; the sum covers every byte after its comma. With
-`serializer="json"` the payload is JSON too, so `tail -n +2` of a file is the task's result.
-"""
-
-_SERIALIZERS = ("json", "pickle")
-_PICKLE_PROTOCOL = 5  # the newest that every supported Python reads
-_SUFFIX = ".ckpt"
 _TEMPORARY = ".tmp-"
 _STALE_SECONDS = 3600  # longer than any write takes, also over a network
-_READABLE_CHARACTERS = 80  # with the rest of the name below the 143 that encrypting file systems allow
 _MAX_HEADER_BYTES = 1 << 20
-_PREAMBLE = re.compile(rb'\{"dotflow":(0|[1-9]\d{0,8}),"sha256":"([0-9a-f]{64})",')
 
 
 class StorageFile(Storage):
@@ -72,10 +57,8 @@ class StorageFile(Storage):
             InvalidChoice: `serializer` is neither "json" nor "pickle".
             InvalidOption: `path` is empty, or something that is not a directory.
         """
-        if serializer not in _SERIALIZERS:
-            raise InvalidChoice("serializer", serializer, _SERIALIZERS)
+        self.serializer = check_serializer(serializer)
         self.path = _directory(path)
-        self.serializer = serializer
         self.durable = durable
         self._is_swept = False
 
@@ -89,8 +72,7 @@ class StorageFile(Storage):
             SerializationError: the serializer cannot represent the value.
             StorageError: the file system refused; the cause is chained.
         """
-        payload = _dump(context.storage, self.serializer)
-        data = _seal(_header(key, self.serializer, context) + payload)
+        data = seal(key, context, self.serializer)
         file = self.file(key)
         try:
             self._write(file, data)
@@ -106,7 +88,7 @@ class StorageFile(Storage):
         """
         file = self.file(key)
         try:
-            return _load(file.read_bytes(), key, self.serializer)
+            return unseal(file.read_bytes(), key, self.serializer)
         except FileNotFoundError:
             return Context()
         except StorageError as error:
@@ -116,11 +98,11 @@ class StorageFile(Storage):
 
     def post_run(self, workflow_id: str, context: Context) -> None:
         """Keep the record of the latest run of a workflow, like any other context."""
-        self.post(_run_key(workflow_id), context)
+        self.post(run_key(workflow_id), context)
 
     def get_run(self, workflow_id: str) -> Context:
         """The record of the latest run of a workflow; an empty Context if there is none."""
-        return self.get(_run_key(workflow_id))
+        return self.get(run_key(workflow_id))
 
     def key(self, task: Task) -> str:
         """Workflow id and task id."""
@@ -128,9 +110,7 @@ class StorageFile(Storage):
 
     def file(self, key: str) -> Path:
         """Where the context of `key` is kept: a readable start, and a hash that makes the name unique on any system."""
-        digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-        readable = re.sub(r"[^A-Za-z0-9_-]+", "_", key[:_READABLE_CHARACTERS])
-        return self.path / f"{readable}-{digest}{_SUFFIX}"
+        return self.path / name_of(key)
 
     def delete(self, key: str) -> None:
         """Forget the context of `key`, if there is one.
@@ -146,30 +126,33 @@ class StorageFile(Storage):
         Raises:
             StorageError: the directory cannot be read; the cause is chained.
         """
-        return sorted(header["key"] for _, header in self._headers() if header["key"].startswith(prefix))
+        return sorted(header.key for _, header in self._headers(prefix) if header.key.startswith(prefix))
 
     def clear(self, workflow_id: str) -> int:
-        """Forget every context of a workflow; how many there were.
+        """Forget every context of a workflow and the record of its latest run; how many there were.
 
         Raises:
             StorageError: the file system refused; the cause is chained.
         """
-        files = [file for file, header in self._headers() if _belongs(header, workflow_id)]
+        files = [file for file, header in self._headers(workflow_id) if header.belongs_to(workflow_id)]
         self._remove(files)
         return len(files)
 
-    def _headers(self) -> Iterator[tuple[Path, dict[str, Any]]]:
-        """Each checkpoint that says what it is and stands where that belongs."""
+    def _headers(self, prefix: str) -> Iterator[tuple[Path, Header]]:
+        """Each checkpoint that may be of a key with this prefix, says what it is, and stands where that belongs."""
+        start = name_start_of(prefix)
         for file in self._files():
+            if not file.name.startswith(start):
+                continue
             with suppress(OSError):  # of a damaged one, `get` says what is wrong
                 with file.open("rb") as stream:
-                    header = _parse_header(stream.readline(_MAX_HEADER_BYTES))
-                if self.file(header["key"]) == file:
+                    header = header_of(stream.readline(_MAX_HEADER_BYTES))
+                if self.file(header.key) == file:
                     yield file, header
 
     def _files(self) -> list[Path]:
         try:
-            return [file for file in self.path.iterdir() if file.name.endswith(_SUFFIX)]
+            return [file for file in self.path.iterdir() if file.name.endswith(SUFFIX)]
         except FileNotFoundError:
             return []
         except OSError as error:
@@ -225,11 +208,6 @@ class StorageFile(Storage):
             _sync(directory)
 
 
-def _run_key(workflow_id: str) -> str:
-    """Unlike any task's: a task id follows a colon, and this has none behind the workflow id."""
-    return f"{workflow_id}#run"
-
-
 def _directory(path: str | os.PathLike[str]) -> Path:
     if not os.fspath(path):
         raise InvalidOption("StorageFile(path=...) is empty: name a directory")
@@ -270,92 +248,3 @@ def _sync(directory: Path) -> None:
 
 def _reason(error: OSError) -> str:
     return error.strerror or str(error)
-
-
-def _belongs(header: dict[str, Any], workflow_id: str) -> bool:
-    """By the context's own word if it has one: the key of workflow `a:b` starts like those of workflow `a`."""
-    owner = header["workflow_id"]
-    return bool(header["key"].startswith(f"{workflow_id}:") and owner in {None, workflow_id})
-
-
-# --- the file format -------------------------------------------------------------------------------------------------
-
-
-_FIELDS = {"serializer", "key", "task_id", "workflow_id", "time"}
-
-
-def _header(key: str, serializer: str, context: Context) -> bytes:
-    fields = {
-        "serializer": serializer,
-        "key": key,
-        "task_id": context.task_id,
-        "workflow_id": context.workflow_id,
-        "time": context.time,
-    }
-    return codec.encode(fields)[1:] + b"\n"  # the brace stands in the preamble
-
-
-def _seal(rest: bytes) -> bytes:
-    return b'{"dotflow":%d,"sha256":"%s",%s' % (FORMAT, hashlib.sha256(rest).hexdigest().encode(), rest)
-
-
-def _load(data: bytes, key: str, serializer: str) -> Context:
-    _check(data)
-    line, _, payload = data.partition(b"\n")
-    header = _parse_header(line)
-    if header["key"] != key:
-        raise StorageError(f"holds the context of {header['key']!r}, not of {key!r}; was it moved?")
-    context = Context(task_id=header["task_id"], workflow_id=header["workflow_id"], time=header["time"])
-    context.storage = _undump(payload, header["serializer"], serializer)
-    return context
-
-
-def _check(data: bytes) -> None:
-    """Raise unless every byte is as it was written."""
-    preamble = _PREAMBLE.match(data)
-    if preamble is None:
-        raise StorageError("torn or corrupt: the header is damaged" if data else "torn or corrupt: the file is empty")
-    version, checksum = preamble.groups()
-    if int(version) != FORMAT:
-        raise StorageError(f"written in format {int(version)}; this version of dotflow reads format {FORMAT}")
-    if hashlib.sha256(memoryview(data)[preamble.end() :]).hexdigest().encode() != checksum:
-        raise StorageError("torn or corrupt: the content does not have the sum that the header states")
-
-
-def _parse_header(line: bytes) -> dict[str, Any]:
-    """The fields of `_header`. The sum is the caller's business: lists do without, they do not read the payload."""
-    preamble = _PREAMBLE.match(line)
-    header = codec.decode(b"{" + line[preamble.end() :]) if preamble else None
-    if type(header) is not dict or header.keys() != _FIELDS or type(header["key"]) is not str:
-        raise StorageError("torn or corrupt: the header is damaged")
-    return header
-
-
-def _dump(value: Any, serializer: str) -> bytes:
-    if serializer == "json":
-        return codec.encode(value)
-    try:
-        return pickle.dumps(value, _PICKLE_PROTOCOL)
-    except Exception as error:
-        raise SerializationError(
-            f"a result of type {type(value).__module__}.{type(value).__qualname__} cannot be pickled"
-            f" ({type(error).__name__}); return plain values or objects of importable classes"
-        ) from error
-
-
-def _undump(payload: bytes, written: str, wanted: str) -> Any:
-    if written == "json":
-        return codec.decode(payload)
-    if written not in _SERIALIZERS:
-        raise StorageError(f"written with serializer={written!r}, which this version of dotflow does not know")
-    if written != wanted:
-        raise StorageError(
-            f"written with serializer={written!r}, which this storage does not read: reading a pickle can run any code."
-            ' If you trust the file, use StorageFile(serializer="pickle")'
-        )
-    try:
-        return pickle.loads(payload)  # noqa: S301 - asked for by serializer="pickle", and sealed
-    except Exception as error:
-        raise StorageError(
-            f"its pickle does not load here ({type(error).__name__}); has a class moved or changed since?"
-        ) from error

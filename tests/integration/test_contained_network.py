@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 
 from dotflow import Config, DotFlow, action
+from dotflow.abc.provider import Dropped
 from dotflow.engine.contain import Containment
 from dotflow.engine.courier import Courier
 from dotflow.providers import MetricsDefault
@@ -55,11 +56,17 @@ class HungNotify(RecordingNotify):
 
 
 class CountingMetrics(RecordingMetrics):
-    """Notes what it hears of lost telemetry."""
+    """Notes what it hears of lost telemetry, and how many calls wait."""
 
     def __init__(self):
         super().__init__()
         self.lost = Counter()
+        self.waiting = [0]
+        self._lock = threading.Lock()
+
+    def background_queued(self, change):
+        with self._lock:
+            self.waiting.append(self.waiting[-1] + change)
 
     def telemetry_dropped(self, signal, count):
         self.lost[signal] += count
@@ -206,6 +213,84 @@ def test_a_full_queue_behind_a_call_that_hangs_does_not_starve_the_others(contai
     assert run.dropped == {"notify": 2}
     assert courier.is_hung("notify")
     assert not courier.is_hung("server")
+
+
+# --- how many wait
+
+
+def test_how_many_calls_wait_is_told_and_comes_back_to_none(gate):
+    metrics, notify = CountingMetrics(), HungNotify(gate)
+    workflow = DotFlow(Config(notify=notify, server=RecordingServer(), metrics=metrics, drain_timeout=LIMIT), name="w")
+    workflow.task.add(step=[good] * 10)
+
+    def listen(tasks):
+        assert notify.begun.wait(LIMIT)
+        seen.append(metrics.waiting[-1])
+        gate.set()
+
+    seen: list[int] = []
+    run = in_a_thread(lambda: workflow.start(on_success=listen))
+    assert not run.dropped
+    assert len(notify.calls) == 20
+    # Of 10 `create_task`, 20 `update_task`, 3 calls for the workflow and 20 of the notifier: those after the one that hangs.
+    assert seen == [53 - 10 - 2 - 1]
+    assert metrics.waiting[-1] == 0
+    assert min(metrics.waiting) == 0
+
+
+@pytest.mark.contained
+@pytest.mark.parametrize(("patience", "capacity"), [(60, 100), (0, 3)])
+def test_calls_that_are_lost_wait_no_longer(contained, gate, patience, capacity):
+    metrics = CountingMetrics()
+    courier = Courier(Containment(metrics), patience=patience, capacity=capacity, on_change=metrics.background_queued)
+    run = workflow_of(0).start()
+    begun = threading.Event()
+    courier.open(run)
+    courier.put(run, "notify", "hang", lambda: begun.set() or gate.wait(LIMIT))
+    assert begun.wait(LIMIT)
+    for _ in range(5):
+        courier.put(run, "notify", "hook", lambda: None)
+    assert 0 < metrics.waiting[-1] <= capacity
+    in_a_thread(lambda: courier.close(run, 0.01))
+    assert metrics.lost["notify"] == 5
+    assert metrics.waiting[-1] == 0
+    assert min(metrics.waiting) == 0
+
+
+@pytest.mark.contained
+@pytest.mark.parametrize("raises", [True, False])
+def test_who_is_told_how_many_wait_may_raise(contained, raises):
+    class Metrics(RecordingMetrics):
+        def background_queued(self, change):
+            if raises:
+                raise LookupError("no")
+
+    notify = RecordingNotify()
+    run = workflow_of(3, notify=notify, metrics=Metrics()).start()
+    assert run.status == "Completed"
+    assert len(notify.calls) == 6
+    assert len(contained) == raises
+
+
+# --- what is lost, in one line
+
+
+@pytest.mark.contained
+def test_the_one_line_on_what_was_lost_says_all_of_it(contained):
+    class Losing(RecordingTracer):
+        def take_dropped(self):
+            return [
+                Dropped("spans", 1, "the queue is full"),
+                Dropped("spans", 7, "no answer"),
+                Dropped("logs", 2, "no"),
+            ]
+
+    run = workflow_of(1, tracer=Losing()).start()
+    assert run.dropped == {"spans": 8, "logs": 2}
+    assert [line.partition("; more")[0] for line in contained] == [
+        f"spans: 8 lost in run {run.run_id}, 7: no answer; 1: the queue is full",
+        f"logs: 2 lost in run {run.run_id}, no",
+    ]
 
 
 # --- flush

@@ -17,7 +17,7 @@ from dotflow.names import metrics
 def test_the_names_at_the_top():
     assert set(dotflow.__all__) == {
         *("Config", "Context", "DotFlow", "DotflowError", "Run", "Task", "TypeStatus", "action", "carrier"),
-        "observability",
+        *("observability", "record"),
     }
     assert all(hasattr(dotflow, name) for name in dotflow.__all__)
 
@@ -111,9 +111,10 @@ def test_the_series_are_those_of_the_contract():
             "dotflow_workflow_last_run_success",
             "dotflow_workflow_expected_interval_seconds",
             "dotflow_schedule_skipped",
+            "dotflow_schedule_lateness_seconds",
         ),
         *(f"dotflow_task_{name}" for name in ("started", "completed", "failed", "retried", "restored", "errors")),
-        *("dotflow_task_duration_seconds", "dotflow_task_queue_seconds", "dotflow_task_active"),
-        *("dotflow_provider_errors", "dotflow_telemetry_dropped", "dotflow_build"),
+        *("dotflow_task_duration_seconds", "dotflow_task_queue_seconds", "dotflow_task_active", "dotflow_task_recorded"),
+        *("dotflow_provider_errors", "dotflow_telemetry_dropped", "dotflow_build", "dotflow_background_queued"),
     }
     assert not any("_id" in label for metric in metrics.METRICS for label in metric.labels)

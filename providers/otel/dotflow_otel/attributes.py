@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Attributes", "Capture"]
 
-Values = dict[str, "str | int"]
+Values = dict[str, "str | int | float"]
 
 _MORE = "…"
 
@@ -118,4 +118,6 @@ class Attributes:
         if task.outcome is not None:
             values[names.PROCESS_PID] = task.outcome.pid
             values[names.HOST_NAME] = task.outcome.host
+            for name, value in task.recorded.items():
+                values[names.RECORDED_PREFIX + name] = value
         return values

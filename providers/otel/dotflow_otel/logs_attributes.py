@@ -69,6 +69,8 @@ def attributes_of(task: Task | None, run: Run | None) -> tuple[Attributes, Conte
     found: Attributes = {name: text(fields[field]) for field, name in names.items() if field in fields}
     if logs.ERROR_TYPE in fields:
         found[spans.ERROR_TYPE] = found[spans.EXCEPTION_TYPE]
+    for name, value in task.recorded.items() if task is not None and logs.RECORDED in fields else ():
+        found[spans.RECORDED_PREFIX + name] = value
     if RETRY_IN in found:
         found[RETRY_IN] = float(found[RETRY_IN])  # a backend may hold a name to the type that it had first
     owner = task if task is not None else run
