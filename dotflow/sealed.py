@@ -42,11 +42,6 @@ class Header(NamedTuple):
     workflow_id: str | None
     time: datetime | None
 
-    def belongs_to(self, workflow_id: str) -> bool:
-        """By its own word if it has one: the key of workflow `a:b` starts like those of workflow `a`."""
-        is_named_so = self.key.startswith(f"{workflow_id}:") or self.key == f"{workflow_id}#run"
-        return is_named_so and self.workflow_id in (None, workflow_id)
-
 
 def check_serializer(serializer: str) -> str:
     """The serializer itself.

@@ -12,7 +12,7 @@ from dotflow.errors import StorageError
 if TYPE_CHECKING:
     from dotflow.task import Task
 
-__all__ = ["Storage", "StorageUnsupported", "run_key"]
+__all__ = ["Storage", "StorageUnsupported", "belongs", "run_key"]
 
 
 class StorageUnsupported(StorageError, NotImplementedError):
@@ -28,6 +28,16 @@ def run_key(workflow_id: str) -> str:
     Unlike any task's key: behind the workflow id of those stands a colon.
     """
     return f"{workflow_id}#run"
+
+
+def belongs(key: str, owner: str | None, workflow_id: str) -> bool:
+    """Whether what is kept under `key` is of a workflow: its keys begin with its id.
+
+    So do those of a workflow whose id goes on with a colon; what tells them apart is the context's own `workflow_id`,
+    `owner`, if it has one.
+    """
+    is_named_so = key.startswith(f"{workflow_id}:") or key == run_key(workflow_id)
+    return is_named_so and owner in (None, workflow_id)
 
 
 class Storage(Provider):
@@ -101,8 +111,7 @@ class Storage(Provider):
     def clear(self, workflow_id: str) -> int:
         """Forget every context of a workflow and the record of its latest run; how many there were.
 
-        For keys that start with the workflow id and a colon. Where another workflow's id begins like that too, a context's
-        own `workflow_id` decides, so it is read; one that is torn or corrupt is forgotten.
+        What is whose says `belongs`. A context that is torn or corrupt is forgotten if its key may be of the workflow.
 
         Raises:
             StorageUnsupported: this storage has no `delete`, or no `list_keys`.
@@ -113,9 +122,9 @@ class Storage(Provider):
         return len(keys)
 
     def _is_of(self, key: str, workflow_id: str) -> bool:
-        if not key.startswith(f"{workflow_id}:"):
-            return key == run_key(workflow_id)
+        if not belongs(key, None, workflow_id):
+            return False
         try:
-            return self.get(key).workflow_id in (None, workflow_id)
+            return belongs(key, self.get(key).workflow_id, workflow_id)
         except StorageError:
             return True

@@ -29,7 +29,8 @@ class Jitter:
         self._rng = rng or random.SystemRandom()
 
     def delay_ns(self, room_ns: int) -> int:
-        """The delay of one tick, always less than the `room_ns` up to the tick that follows: they stay in order."""
+        """The delay of one tick, less than the `room_ns` up to the tick that follows: they stay in order."""
         if not self.seconds:
             return 0
-        return min(round(self._rng.uniform(0, self.seconds) * _SECOND_NS), room_ns - 1)
+        delay = self._rng.uniform(0, min(self.seconds, room_ns / _SECOND_NS))
+        return min(round(delay * _SECOND_NS), room_ns - 1)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from dotflow.clock import Clock
     from dotflow.providers.scheduler_cron import CronExpression
+    from dotflow.providers.scheduler_jitter import Jitter
 
-__all__ = ["CronTicks", "IntervalTicks", "Ticks"]
+__all__ = ["CronTicks", "Due", "IntervalTicks", "Ticks"]
 
 _SECOND_NS: Final = 1_000_000_000
 _LONGEST_WAIT_NS: Final = 60 * _SECOND_NS  # then the clock is read again: it may have been set meanwhile
@@ -17,36 +18,69 @@ _SET_BACK_NS: Final = 3 * 3600 * _SECOND_NS
 _MISSED_COUNTED: Final = 10_000
 
 
-class Ticks(Protocol):
-    """The ticks of one schedule, from the moment it was started."""
+class Due(NamedTuple):
+    """Ticks that have come due: how many, and how long ago the last of them did. All but the last were missed."""
 
-    def take(self) -> int:
-        """How many ticks have come due since the last call. More than one means that all but the last were missed."""
+    ticks: int
+    late_ns: int
+
+
+class Ticks(Protocol):
+    """The ticks of one schedule, from the moment it was started. A tick is due at its time plus its jitter."""
+
+    def take(self) -> Due | None:
+        """What has come due since the last call, or None."""
+
+    def left_ns(self) -> int:
+        """Nanoseconds until the next tick; below 0 if it is due."""
 
     def seconds_left(self) -> float:
         """Seconds to wait before `take` is worth calling again: until the next tick, and 60 at most."""
+
+    @property
+    def interval_seconds(self) -> float | None:
+        """Seconds between two ticks, as far as is known from those that came; without jitter."""
 
 
 class IntervalTicks:
     """Now, and then every `seconds` on a grid that never drifts, whatever the runs and the waits take."""
 
-    def __init__(self, seconds: float, clock: Clock) -> None:
+    def __init__(self, seconds: float, clock: Clock, jitter: Jitter) -> None:
+        self.interval_seconds = seconds
         self._clock = clock
+        self._jitter = jitter
         self._start_ns = clock.monotonic_ns()
         self._period_ns = max(1, round(Fraction(seconds) * _SECOND_NS))
-        self._next = 0  # number of the next tick on the grid
+        self._number = 0  # of the next tick on the grid
+        self._due_ns = self._due_of(0)
 
-    def take(self) -> int:
-        """How many ticks have come due since the last call."""
-        latest = (self._clock.monotonic_ns() - self._start_ns) // self._period_ns
-        due = max(0, latest - self._next + 1)
-        self._next += due
-        return due
+    def take(self) -> Due | None:
+        """What has come due since the last call."""
+        now_ns, first, due_ns = self._clock.monotonic_ns(), self._number, self._due_ns
+        if due_ns > now_ns:
+            return None
+        passed = (now_ns - self._start_ns) // self._period_ns
+        self._await(max(passed, first + 1))
+        if passed > first and self._due_ns <= now_ns:
+            due_ns = self._due_ns
+            self._await(passed + 1)
+        elif self._number > first + 1:  # held up for longer than a period, and the latest tick is still to come
+            due_ns = self._due_of(self._number - 1)
+        return Due(self._number - first, now_ns - due_ns)
+
+    def left_ns(self) -> int:
+        """Nanoseconds until the next tick."""
+        return self._due_ns - self._clock.monotonic_ns()
 
     def seconds_left(self) -> float:
         """Seconds until the next tick, at most 60."""
-        due_ns = self._start_ns + self._next * self._period_ns
-        return _wait_seconds(due_ns - self._clock.monotonic_ns())
+        return _wait_seconds(self.left_ns())
+
+    def _await(self, number: int) -> None:
+        self._number, self._due_ns = number, self._due_of(number)
+
+    def _due_of(self, number: int) -> int:
+        return self._start_ns + number * self._period_ns + self._jitter.delay_ns(self._period_ns)
 
 
 class CronTicks:
@@ -57,38 +91,54 @@ class CronTicks:
     cron); then the schedule follows the new time.
     """
 
-    def __init__(self, expression: CronExpression, clock: Clock) -> None:
+    def __init__(self, expression: CronExpression, clock: Clock, jitter: Jitter) -> None:
         self._expression = expression
         self._clock = clock
+        self._jitter = jitter
+        self.interval_seconds: float | None = None
         self._restart(clock.time_ns())
 
-    def take(self) -> int:
-        """How many ticks have come due since the last call; counted up to 10 000, for a clock that was years behind."""
+    def take(self) -> Due | None:
+        """What has come due since the last call; counted up to 10 000, for a clock that was years behind."""
         now_ns = self._clock.time_ns()
         self._notice_set_back(now_ns)
-        due = 0
+        ticks = late_ns = 0
         while self._due_ns <= now_ns:
-            due += 1
-            if due == _MISSED_COUNTED:
+            ticks += 1
+            late_ns = now_ns - self._due_ns
+            if ticks == _MISSED_COUNTED:
                 self._restart(now_ns)
             else:
                 self._advance()
-        return due
+        return Due(ticks, late_ns) if ticks else None
+
+    def left_ns(self) -> int:
+        """Nanoseconds until the next tick, as the wall clock goes now."""
+        return self._due_ns - self._clock.time_ns()
 
     def seconds_left(self) -> float:
         """Seconds until the next tick, at most 60."""
-        return _wait_seconds(self._due_ns - self._clock.time_ns())
+        return _wait_seconds(self.left_ns())
 
     def _restart(self, now_ns: int) -> None:
-        self._latest_ns = self._due_ns = now_ns
+        self._latest_ns = self._last_ns = now_ns
         self._upcoming = self._expression.after(now_ns)
-        self._advance()
+        self._await(next(self._upcoming))
 
     def _advance(self) -> None:
-        self._last_ns, self._due_ns = self._due_ns, next(self._upcoming)
+        """The tick that was awaited has come: await the next."""
+        before_ns, self._last_ns = self._last_ns, self._tick_ns
+        self._await(self._next_ns)
+        # The longer of the distances before and after a tick: on a Monday nothing is overdue that came last on Friday,
+        # nor is it on a Friday that comes next on Monday.
+        self.interval_seconds = max(self._last_ns - before_ns, self._tick_ns - self._last_ns) / _SECOND_NS
+
+    def _await(self, tick_ns: int) -> None:
+        self._tick_ns, self._next_ns = tick_ns, next(self._upcoming)
+        self._due_ns = tick_ns + self._jitter.delay_ns(self._next_ns - tick_ns)
 
     def _notice_set_back(self, now_ns: int) -> None:
-        if self._latest_ns - now_ns > min(_SET_BACK_NS, self._due_ns - self._last_ns):
+        if self._latest_ns - now_ns > min(_SET_BACK_NS, self._tick_ns - self._last_ns):
             self._restart(now_ns)
         self._latest_ns = max(self._latest_ns, now_ns)
 

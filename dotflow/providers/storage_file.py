@@ -8,9 +8,9 @@ import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from dotflow.abc.storage import Storage, run_key
+from dotflow.abc.storage import Storage, belongs, run_key
 from dotflow.context import Context
 from dotflow.errors import InvalidOption, StorageError
 from dotflow.sealed import SUFFIX, Header, check_serializer, header_of, name_of, name_start_of, seal, unseal
@@ -134,7 +134,9 @@ class StorageFile(Storage):
         Raises:
             StorageError: the file system refused; the cause is chained.
         """
-        files = [file for file, header in self._headers(workflow_id) if header.belongs_to(workflow_id)]
+        files = [
+            file for file, header in self._headers(workflow_id) if belongs(header.key, header.workflow_id, workflow_id)
+        ]
         self._remove(files)
         return len(files)
 
