@@ -195,7 +195,7 @@ def test_debug_is_recorded_where_it_is_asked_for(endpoint):
         each.debug(event="cache.hit", task=done.tasks[0])
     log.flush(2)
     assert endpoint.events == [logs.WORKFLOW_STARTED, logs.TASK_STARTED, logs.TASK_COMPLETED, logs.WORKFLOW_COMPLETED]
-    assert [(lost.signal, lost.items, lost.why) for lost in log.take_dropped()] == [("logs", 1, "the log is closed")]
+    assert [(lost.signal, lost.items, lost.why) for lost in log.take_dropped()] == [("logs", 1, "made after the end")]
 
     log = LogOpenTelemetry(endpoint=endpoint.url, level="DEBUG")
     log.debug(event="cache.hit", task=done.tasks[0])

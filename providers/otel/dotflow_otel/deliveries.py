@@ -1,0 +1,139 @@
+"""What becomes of telemetry on its way out: nothing is lost without being counted, whatever the signal."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+__all__ = ["Deliveries", "Gate", "hush", "hushed"]
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_at_work = threading.local()
+
+
+def hush(exporter: object) -> None:
+    """Hold back what an exporter of the SDK's logs while it works for us; those of the application log as before.
+
+    They log every failed try; here the engine tells of a loss once.
+    """
+    for base in type(exporter).__mro__:
+        # gRPC's log in the module of a class that they share.
+        if base.__module__.startswith("opentelemetry.exporter."):
+            logging.getLogger(base.__module__).addFilter(_is_not_ours)
+
+
+def hushed(call: Callable[[], Result]) -> Result:
+    """Call it, as the work of an exporter of ours."""
+    _at_work.on = True
+    try:
+        return call()
+    finally:
+        _at_work.on = False
+
+
+def _is_not_ours(record: logging.LogRecord) -> bool:
+    del record
+    return not getattr(_at_work, "on", False)
+
+
+class Deliveries:
+    """Hands batches to an exporter, and counts the items that do not get through.
+
+    Items come in the order in which they were taken in, so a number says which ones are meant: the first `handed` have
+    been dealt with, the first `given_up` are not wanted any more.
+    """
+
+    def __init__(self, exporter: object) -> None:
+        self.handed = 0
+        self.given_up = 0
+        self.is_busy = False
+        self._failed = 0
+        self._lock = threading.Lock()
+        hush(exporter)
+
+    @property
+    def settled(self) -> int:
+        """How many items have got through, have failed or were given up."""
+        return max(self.handed, self.given_up)
+
+    def hand(self, batch: Sequence[Item], export: Callable[[Sequence[Item]], Result], success: Result) -> Result | None:
+        """Export what is still wanted of a batch; None if that raised. Called by one thread at a time."""
+        wanted = batch[max(0, self.given_up - self.handed) :]
+        self.is_busy = True
+        result: Result | None = None
+        try:
+            result = hushed(lambda: export(wanted)) if wanted else success
+        except Exception:  # noqa: BLE001 - counted, and told of by the engine
+            result = None
+        finally:
+            self.is_busy = False
+            with self._lock:
+                end = self.handed + len(batch)
+                self._failed += 0 if result is success else max(0, end - self.settled)
+                self.handed = end
+        return result
+
+    def give_up(self, end: int) -> None:
+        """Count those of the first `end` items as lost that are not settled. They will not be tried again."""
+        with self._lock:
+            self._failed += max(0, end - self.settled)
+            self.given_up = max(end, self.given_up)
+
+    def take_failed(self) -> int:
+        """How many items were not delivered since this was last asked."""
+        with self._lock:
+            failed, self._failed = self._failed, 0
+            return failed
+
+
+class Gate:
+    """Before a queue of the SDK's: refuses, and counts, the newest item before the queue would drop the oldest unseen.
+
+    `taken` counts the items that it has let in so far.
+    """
+
+    def __init__(self, deliveries: Deliveries, capacity: int, where: str) -> None:
+        self.capacity = capacity
+        self.taken = 0
+        self._deliveries = deliveries
+        self._where = where
+        self._refused = 0
+        self._is_closed = False
+        self._lock = threading.Lock()
+
+    def enter(self) -> int | None:
+        """Let an item in: how many wait before it. None if it is refused."""
+        with self._lock:
+            waiting = self.taken - self._deliveries.handed
+            if waiting >= self.capacity or self._is_closed:
+                self._refused += 1
+                return None
+            self.taken += 1
+        return waiting
+
+    def close(self) -> None:
+        """Refuse everything from now on."""
+        with self._lock:
+            self._is_closed = True
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether items are inside that are neither sent nor given up yet."""
+        return self.taken > self._deliveries.settled
+
+    def take_lost(self) -> Iterator[tuple[int, str]]:
+        """How many items were lost since this was last asked, and why."""
+        with self._lock:
+            refused, self._refused = self._refused, 0
+        if refused and self._is_closed:
+            yield refused, "made after the end"
+        elif refused:
+            yield refused, f"{self.capacity} others were waiting to be sent to {self._where}"
+        if failed := self._deliveries.take_failed():
+            yield failed, f"not delivered to {self._where}"
