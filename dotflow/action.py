@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar, overload
 
 from dotflow.errors import InvalidOption, StepSignatureError
+from dotflow.text import is_text
 
 __all__ = ["ActionOptions", "action", "check_seconds", "is_async", "named_part", "options_of"]
 
@@ -36,8 +37,8 @@ class ActionOptions:
             check_seconds(field, getattr(self, field))
         if not isinstance(self.backoff, bool):
             raise InvalidOption(f"backoff={self.backoff!r}: use True (the delay doubles) or False")
-        if self.name is not None and (not isinstance(self.name, str) or not self.name.strip()):
-            raise InvalidOption(f"name={self.name!r}: a step's name is a non-empty text")
+        if self.name is not None and not is_text(self.name):
+            raise InvalidOption(f"name={self.name!r}: a step's name is a non-empty text that UTF-8 can hold")
 
     def delay_before(self, attempt: int) -> float:
         """Seconds to wait before the given attempt (2 is the first retry)."""

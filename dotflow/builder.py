@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from dotflow.errors import InvalidOption
 from dotflow.step import Step
 from dotflow.task import Task
+from dotflow.text import is_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -128,8 +129,8 @@ class TaskBuilder:
 
 
 def _check_text(field: str, value: object) -> None:
-    if not isinstance(value, str) or not value.strip():
-        raise InvalidOption(f"{field}={value!r}: a non-empty text")
+    if not is_text(value):
+        raise InvalidOption(f"{field}={value!r}: a non-empty text that UTF-8 can hold")
 
 
 def _schema_of(task: Task) -> dict[str, Any]:

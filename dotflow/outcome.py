@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dotflow.status import TypeResult
+from dotflow.text import storable
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -39,7 +40,7 @@ class ErrorInfo:
             message = str(error)
         except Exception as broken:  # noqa: BLE001 - a user's __str__ may raise anything, the report must not
             message = f"<no message: {type(broken).__name__} in __str__>"
-        return cls(type(error).__name__, message, _format(error))
+        return cls(type(error).__name__, storable(message), storable(_format(error)))
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from dotflow import Config, DotFlow, DotflowError, action, errors
+from dotflow.errors import InvalidOption
 from dotflow.providers import LogStructlog, SchedulerCron, SchedulerInterval, StorageFile
 from dotflow.testing import RecordingScheduler, RecordingStorage, RecordingTracer
 from support.raising import raises
@@ -247,3 +248,31 @@ def test_a_missing_extra_names_what_brings_it(provider, extra):
 def test_a_misspelt_provider_names_those_there_are():
     with pytest.raises(ImportError, match="TracerOpenTelemtry"):
         from dotflow.providers import TracerOpenTelemtry  # noqa: F401
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: DotFlow(name="caf\udce9"),
+        lambda: DotFlow(workflow_id="caf\udce9"),
+        lambda: action(name="caf\udce9")(lambda: None),
+        lambda: DotFlow().task.add(action(lambda: None), name="caf\udce9"),
+        lambda: DotFlow().task.add(action(lambda: None), group_name="caf\udce9"),
+    ],
+)
+def test_a_name_that_no_backend_could_take_is_refused_where_it_is_written(make):
+    with pytest.raises(InvalidOption, match=r"='caf\\udce9': .*non-empty text that UTF-8 can hold"):
+        make()
+
+
+def test_an_error_that_no_backend_could_take_is_told_with_escapes():
+    @action
+    def step():
+        raise FileNotFoundError("caf\udce9 is missing")
+
+    workflow = DotFlow()
+    workflow.task.add(step)
+    error = workflow.start().tasks[0].error
+    assert error.message == r"caf\udce9 is missing"
+    assert error.traceback.endswith("FileNotFoundError: caf\\udce9 is missing\n")
+    error.traceback.encode()

@@ -6,6 +6,7 @@ import reprlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dotflow.names import spans as names
+from dotflow.text import storable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +37,7 @@ class Capture(NamedTuple):
         short = reprlib.Repr()
         short.maxstring = short.maxother = short.maxlong = self.limit
         short.maxlist = short.maxtuple = short.maxdict = short.maxset = short.maxfrozenset = short.maxdeque = 50
-        text = value if isinstance(value, str) and len(value) <= self.limit else short.repr(value)
+        text = storable(value if isinstance(value, str) and len(value) <= self.limit else short.repr(value))
         return text if len(text) <= self.limit else text[: self.limit - len(_MORE)] + _MORE
 
 

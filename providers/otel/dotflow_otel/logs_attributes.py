@@ -14,6 +14,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
 from dotflow.lines import fields_of
 from dotflow.names import logs, spans
+from dotflow.text import storable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -94,9 +95,7 @@ def span_context(fields: Mapping[str, Any], *, sampled: bool = False) -> Context
 
 def text(value: Any) -> Any:
     """The value; if it is text that UTF-8 cannot hold, with what it cannot hold written as an escape."""
-    if isinstance(value, str) and not value.isascii():
-        return value.encode("utf-8", "backslashreplace").decode()
-    return value
+    return storable(value) if isinstance(value, str) else value
 
 
 def plain(value: object) -> Any:
