@@ -39,19 +39,20 @@ class ReceivedSpan:
 
 
 class OtlpEndpoint:
-    """Listens on a free port from `with` on; `status` and `headers` are what it answers.
+    """Listens on a free port, or on `port`, from `with` on; `status` and `headers` are what it answers.
 
     `first` are the statuses of the first answers, before it comes to `status`.
     """
 
     def __init__(
-        self, status: int = 200, headers: Mapping[str, str] | None = None, first: tuple[int, ...] = ()
+        self, status: int = 200, headers: Mapping[str, str] | None = None, first: tuple[int, ...] = (), port: int = 0
     ) -> None:
         self.status = status
         self.headers = headers or {}
         self.spans: list[ReceivedSpan] = []
         self.requests = 0
         self._first = first
+        self._port = port
         self._lock = threading.Lock()
 
     def __enter__(self) -> OtlpEndpoint:
@@ -75,7 +76,7 @@ class OtlpEndpoint:
             def log_message(self, *_: object) -> None:
                 """Quiet: a test prints its own failures."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", self._port), Handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
         self._thread.start()
@@ -85,6 +86,10 @@ class OtlpEndpoint:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
+
+    @property
+    def port(self) -> int:
+        return self._server.server_address[1]
 
     @property
     def url(self) -> str:
