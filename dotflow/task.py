@@ -47,16 +47,18 @@ class Task:
     """One entry of a workflow's list; in a run, its state too.
 
     Only the engine writes to a task. `duration` is seconds (monotonic), from its start to its end, waits between
-    attempts included; `retry_in` is the wait (s) before the next attempt, while the status is `Retry`. The `*_ns` times are nanoseconds since the epoch. `span` is the task's span,
-    `innermost_span` that of its attempt where it has one, and `carrier` are the W3C headers of the latter; all are empty
-    unless a tracer makes spans.
+    attempts included; `retry_in` is the wait (s) before the next attempt, while the status is `Retry`. The `*_ns` times are nanoseconds since the epoch. `span` is the task's span
+    and `innermost_span` that of its attempt where it has one; `span_carrier` and `carrier` are their W3C headers. All are
+    empty unless a tracer makes spans.
     """
 
     __slots__ = (
         "_current_context",
         "_errors",
         "_initial_context",
+        "_innermost_span",
         "_previous_context",
+        "_span",
         "attempt",
         "attempt_started_ns",
         "callback",
@@ -64,7 +66,6 @@ class Task:
         "duration",
         "finished_ns",
         "group_name",
-        "innermost_span",
         "name",
         "outcome",
         "queued_ns",
@@ -72,7 +73,7 @@ class Task:
         "retry_count",
         "retry_in",
         "run_id",
-        "span",
+        "span_carrier",
         "spec",
         "started_ns",
         "status",
@@ -119,9 +120,9 @@ class Task:
         self.retry_in = 0.0
         self._errors: list[TaskError] | None = None
         self.outcome: Outcome | None = None
-        self.span: SpanContext | None = None
-        self.innermost_span: SpanContext | None = None
-        self.carrier: Mapping[str, str] = _NO_CARRIER
+        self._span: SpanContext | None = None
+        self._innermost_span: SpanContext | None = None
+        self.span_carrier = self.carrier = _NO_CARRIER
         self.duration: float | None = None
         self.queued_ns: int | None = None
         self.started_ns: int | None = None
@@ -182,6 +183,31 @@ class Task:
     def error(self) -> TaskError | None:
         """The latest failed attempt, or None."""
         return self._errors[-1] if self._errors else None
+
+    @property
+    def span(self) -> SpanContext | None:
+        """The span of the task; made of the headers when it is first asked for, which may be never."""
+        if self._span is None and self.span_carrier:
+            self._span = SpanContext.of(self.span_carrier)
+        return self._span
+
+    @span.setter
+    def span(self, span: SpanContext | None) -> None:
+        self._span = span
+
+    @property
+    def innermost_span(self) -> SpanContext | None:
+        """The span of the attempt; that of the task where attempts have none of their own."""
+        if self.carrier is self.span_carrier:
+            return self.span
+        if self._innermost_span is None:
+            self._innermost_span = SpanContext.of(self.carrier)
+        return self._innermost_span
+
+    def take_carrier(self, carrier: Mapping[str, str]) -> None:
+        """An attempt has a span of its own, or has none any more."""
+        self.carrier = carrier
+        self._innermost_span = None
 
     @property
     def recorded(self) -> Mapping[str, float]:

@@ -51,12 +51,12 @@ class Tracer(Provider):
     def restore_task(self, task: Task) -> None:
         """A task's result was taken from the storage; neither `start_task` nor `end_task` is called for it."""
 
-    def workflow_carrier(self, run: Run) -> dict[str, str]:
+    def workflow_carrier(self, run: Run) -> Mapping[str, str]:
         """W3C headers (`traceparent` and so on) that name the span of a run; empty if it has none."""
         del run
         return {}
 
-    def carrier(self, task: Task) -> dict[str, str]:
+    def carrier(self, task: Task) -> Mapping[str, str]:
         """W3C headers that name the innermost open span of a task; empty if it has none.
 
         https://www.w3.org/TR/trace-context/

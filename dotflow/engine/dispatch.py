@@ -73,8 +73,7 @@ def _task(_: _Binding, method: Callable[..., Any]) -> Callable[[Task], object]:
 
 def _span_of_task(_: _Binding, carrier: Callable[..., Any]) -> Callable[[Task], object]:
     def note(task: Task) -> None:
-        task.carrier = carrier(task)
-        task.span = task.innermost_span = SpanContext.of(task.carrier)
+        task.carrier = task.span_carrier = carrier(task)
 
     return note
 
@@ -83,8 +82,7 @@ def _span_of_attempt(_: _Binding, carrier: Callable[..., Any]) -> Callable[[Task
     def note(task: Task) -> None:
         found = carrier(task)
         if found is not task.carrier:
-            task.carrier = found
-            task.innermost_span = SpanContext.of(found)
+            task.take_carrier(found)
 
     return note
 

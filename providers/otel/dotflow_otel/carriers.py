@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from opentelemetry import context as otel_context
@@ -14,17 +15,67 @@ from dotflow.current import span_source
 from dotflow.task import SpanContext
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator
 
     from opentelemetry.context import Context
+    from opentelemetry.trace import SpanContext as OtelSpanContext
 
-__all__ = ["TRACEPARENT", "Attached", "baggage_of", "callers_context", "extract", "has_span"]
+__all__ = ["TRACEPARENT", "Attached", "Headers", "baggage_of", "callers_context", "extract", "has_span"]
 
 TRACEPARENT = "traceparent"
 
 _TRACE_CONTEXT = TraceContextTextMapPropagator()
 _BAGGAGE = W3CBaggagePropagator()
 _HEADERS = (TRACEPARENT, "tracestate", "baggage")
+
+
+class Headers(Mapping[str, str]):
+    """The W3C headers that name a span. They are written when they are first read, which may be never.
+
+    `context` is the one in which the span is current, for whoever is in this process; None once the span has ended.
+    By hand and not by a propagator, as it is done for every task: https://www.w3.org/TR/trace-context/#traceparent-header
+    """
+
+    __slots__ = ("_baggage", "_ids", "_written", "context")
+
+    def __init__(self, ids: OtelSpanContext, context: Context, baggage: Mapping[str, str]) -> None:
+        self.context: Context | None = context
+        self._ids = ids
+        self._baggage = baggage
+        self._written: dict[str, str] | None = None
+
+    def __getitem__(self, name: str) -> str:
+        return self._read()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._read())
+
+    def __len__(self) -> int:
+        return len(self._read())
+
+    def __bool__(self) -> bool:
+        return self._ids.is_valid
+
+    def __reduce__(self) -> tuple[type, tuple[dict[str, str]]]:
+        return dict, (self._read(),)
+
+    def __repr__(self) -> str:
+        return repr(self._read())
+
+    def _read(self) -> dict[str, str]:
+        if self._written is None:
+            self._written = self._write()
+        return self._written
+
+    def _write(self) -> dict[str, str]:
+        ids = self._ids
+        if not ids.is_valid:
+            return {}
+        headers = {TRACEPARENT: f"00-{ids.trace_id:032x}-{ids.span_id:016x}-{ids.trace_flags:02x}"}
+        if ids.trace_state:
+            headers["tracestate"] = ids.trace_state.to_header()
+        headers.update(self._baggage)
+        return headers
 
 
 class Attached:

@@ -18,7 +18,7 @@ from dotflow.errors import InvalidOption
 from dotflow.names import spans as names
 from dotflow.status import TypeResult, TypeStatus
 from dotflow_otel.attributes import Attributes, Capture
-from dotflow_otel.carriers import TRACEPARENT, Attached, baggage_of, callers_context, extract, has_span
+from dotflow_otel.carriers import Attached, Headers, baggage_of, callers_context, extract, has_span
 from dotflow_otel.export import Pipeline, foreign_pipeline, private_pipeline
 from dotflow_otel.target import target_of
 from dotflow_otel.worker import Destination, WorkerTracing
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from dotflow.task import Task
 
 __all__ = ["TracerOpenTelemetry"]
+
+
+_TASK_SPAN = names.TASK_SPAN.format(name="")  # put together once, as it is done for every task
 
 
 class TracerOpenTelemetry(Tracer):
@@ -105,7 +108,6 @@ class TracerOpenTelemetry(Tracer):
         self._runs: dict[str, _Open] = {}
         self._tasks: _Spans = {}
         self._attempts: _Spans = {}
-        self._by_span_id: dict[str, Context] = {}
         if file is not None or set_global:
             self._begin(set_global=set_global)
 
@@ -159,14 +161,14 @@ class TracerOpenTelemetry(Tracer):
         if opened is None:
             return
         span = opened.span
-        if span.is_recording():
-            span.set_attribute(names.TASK_STATUS, task.status.value)
-            span.set_attributes(self._attributes.of_end(task, task.result or TypeResult.SUCCESS))
-            if self._captures:
-                span.set_attributes(self._attributes.of_output(task))
-            if task.status is TypeStatus.FAILED and task.error:
-                # With attempts as spans of their own, the exception stands on the attempt, once.
-                _mark_failed(span, task.error, None if _has_attempts(task) else task.outcome)
+        values = self._attributes.of_end(task, task.result or TypeResult.SUCCESS)
+        values[names.TASK_STATUS] = task.status.value
+        if self._captures:
+            values |= self._attributes.of_output(task)
+        span.set_attributes(values)
+        if task.status is TypeStatus.FAILED and task.error:
+            # With attempts as spans of their own, the exception stands on the attempt, once.
+            _mark_failed(span, task.error, None if _has_attempts(task) else task.outcome)
         span.end(end_time=task.finished_ns)
 
     def restore_task(self, task: Task) -> None:
@@ -189,29 +191,28 @@ class TracerOpenTelemetry(Tracer):
         if opened is None or outcome is None:
             return
         span = opened.span
-        if span.is_recording():
-            span.set_attributes(self._attributes.of_end(task, outcome.result))
-            if outcome.error is not None and task.error:
-                _mark_failed(span, task.error, outcome)
+        span.set_attributes(self._attributes.of_end(task, outcome.result))
+        if outcome.error is not None and task.error:
+            _mark_failed(span, task.error, outcome)
         span.end(end_time=outcome.started_ns + outcome.duration_ns)
 
     # --- context
 
-    def workflow_carrier(self, run: Run) -> dict[str, str]:
+    def workflow_carrier(self, run: Run) -> Mapping[str, str]:
         """The W3C headers of a run's span."""
         opened = self._runs.get(run.run_id)
         return opened.headers if opened else {}
 
-    def carrier(self, task: Task) -> dict[str, str]:
+    def carrier(self, task: Task) -> Mapping[str, str]:
         """The W3C headers of a task's innermost open span."""
         key = (task.run_id, task.task_id)
-        opened = self._attempts.get(key) or self._tasks.get(key)
+        opened = (self._attempts and self._attempts.get(key)) or self._tasks.get(key)
         return opened.headers if opened else {}
 
     def attach(self, carrier: Mapping[str, str]) -> AbstractContextManager[None]:
         """Make the span current: here the span itself, in another process a remote parent."""
-        found = self._by_span_id.get(carrier.get(TRACEPARENT, "")[36:52])
-        return Attached(extract(carrier) if found is None else found)
+        context = carrier.context if isinstance(carrier, Headers) else None
+        return Attached(extract(carrier) if context is None else context)
 
     def for_worker(self) -> WorkerTracing:
         """Where the spans go that steps open in worker processes."""
@@ -265,14 +266,18 @@ class TracerOpenTelemetry(Tracer):
     def _open(self, kind: _Spans, task: Task, name: str, parent: _Open | None, start_ns: int | None) -> Span:
         context = parent.context if parent else otel_context.get_current()
         span = self._tracer.start_span(name, context, attributes=self._attributes.of_task(task), start_time=start_ns)
-        opened = kind[task.run_id, task.task_id] = _Open(span, context, parent)
-        self._by_span_id[opened.span_id] = opened.context
+        if parent is not None and not (parent.is_recording or span.is_recording()):
+            kind[task.run_id, task.task_id] = parent  # nothing is sampled: one span stands for all that is not there
+        else:
+            kind[task.run_id, task.task_id] = _Open(span, context, parent)
         return span
 
     def _close(self, kind: _Spans, task: Task) -> _Open | None:
+        """The span that is to be ended, if there is one that records."""
         opened = kind.pop((task.run_id, task.task_id), None)
-        if opened is not None:
-            self._by_span_id.pop(opened.span_id, None)
+        if opened is None or not opened.is_recording:
+            return None
+        opened.headers.context = None  # the task keeps its headers, but not the span
         return opened
 
     @staticmethod
@@ -299,27 +304,18 @@ def _checked_limit(limit: object) -> int:
 class _Open:
     """A span that is open, the context in which it is the current one, and the W3C headers that name it.
 
-    `headers` is always the same object, so whoever asks twice can see that nothing has changed. They are written by
-    hand, because it is done for every task: https://www.w3.org/TR/trace-context/#traceparent-header
+    `headers` is always the same object, so whoever asks twice can see that nothing has changed.
     """
 
-    __slots__ = ("baggage", "context", "headers", "span", "span_id", "trace")
+    __slots__ = ("baggage", "context", "headers", "is_recording", "span")
 
     def __init__(self, span: Span, context: Context, parent: _Open | None = None) -> None:
-        ids = span.get_span_context()
         self.span = span
+        self.is_recording = span.is_recording()
         self.context = trace.set_span_in_context(span, context)
-        self.span_id = f"{ids.span_id:016x}"
-        # A child has its parent's trace and baggage.
-        self.trace: str = parent.trace if parent else f"00-{ids.trace_id:032x}-"
-        self.baggage: dict[str, str] = parent.baggage if parent else baggage_of(context)
-        self.headers: dict[str, str] = {}
-        if ids.is_valid:
-            self.headers[TRACEPARENT] = f"{self.trace}{self.span_id}-{ids.trace_flags:02x}"
-            if ids.trace_state:
-                self.headers["tracestate"] = ids.trace_state.to_header()
-            if self.baggage:
-                self.headers.update(self.baggage)
+        # A child has its parent's baggage.
+        self.baggage: Mapping[str, str] = parent.baggage if parent else baggage_of(context)
+        self.headers = Headers(span.get_span_context(), self.context, self.baggage)
 
 
 _Spans = dict[tuple[str, str], _Open]
@@ -343,7 +339,7 @@ def _mark_failed(span: Span, error: TaskError, record: Outcome | None) -> None:
 
 
 def _task_span(task: Task) -> str:
-    return names.TASK_SPAN.format(name=task.name)
+    return _TASK_SPAN + task.name
 
 
 def _has_attempts(task: Task) -> bool:
