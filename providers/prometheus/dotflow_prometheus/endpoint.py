@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import threading
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from socketserver import ThreadingMixIn
+from typing import TYPE_CHECKING, Any, Final
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
-from prometheus_client import start_http_server
+from prometheus_client import make_wsgi_app
 
 from dotflow.errors import DotflowError
+from dotflow.names import logs
 
 if TYPE_CHECKING:
+    import ssl
+
     from prometheus_client import CollectorRegistry
 
 __all__ = ["Endpoint", "PortUnavailable"]
+
+_logger = logging.getLogger(logs.LOGGER)
+
+_PATIENCE_SECONDS: Final = 30  # for a client that says nothing, or takes nothing
 
 
 class PortUnavailable(DotflowError, OSError):
@@ -29,13 +39,18 @@ class Endpoint:
         PortUnavailable: naming host and port.
     """
 
-    def __init__(self, host: str, port: int, registry: CollectorRegistry) -> None:
+    def __init__(self, host: str, port: int, registry: CollectorRegistry, tls: ssl.SSLContext | None = None) -> None:
         try:
-            self._server, self._thread = start_http_server(port, addr=host, registry=registry)
+            self._server = _Server(host, port, tls)
         except (OSError, UnicodeError) as error:  # UnicodeError: a host that cannot be a name
             raise _unavailable(host, port, error) from error
+        self._server.set_app(make_wsgi_app(registry))
         self.port: int = self._server.server_port
-        self.url = f"http://{_netloc(host, self.port)}/metrics"
+        self.url = f"{'https' if tls else 'http'}://{_netloc(host, self.port)}/metrics"
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, name=f"dotflow-prometheus-{self.port}", daemon=True
+        )
+        self._thread.start()
 
     def close(self, timeout: float) -> None:
         """Stop the server and its thread and let go of the port, within `timeout` seconds."""
@@ -49,6 +64,36 @@ class Endpoint:
         for thread in (self._thread, stopper):
             thread.join(max(0.0, deadline - time.monotonic()))
         self._server.server_close()
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    """A thread a request; with TLS, the handshake is made there too.
+
+    prometheus_client's server makes it in the one thread that accepts, so a client which connects and says nothing keeps
+    everybody else out.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, host: str, port: int, tls: ssl.SSLContext | None) -> None:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        self.address_family = family
+        super().__init__((str(address[0]), port), _Handler)
+        if tls is not None:
+            self.socket = tls.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Not on stderr: a client that hangs up, or that is refused for its certificate, is nobody's failure here."""
+        del request
+        # Called where the exception is handled.
+        _logger.debug("a request for metrics from %s was not answered", client_address, exc_info=True)  # noqa: LOG014
+
+
+class _Handler(WSGIRequestHandler):
+    timeout = _PATIENCE_SECONDS
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing: there is a request every few seconds."""
 
 
 def _unavailable(host: str, port: int, error: OSError | UnicodeError) -> PortUnavailable:

@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import os
 from collections.abc import Iterable
 from itertools import pairwise
 
 from prometheus_client import CollectorRegistry
 
+from dotflow.action import check_seconds
 from dotflow.errors import InvalidOption
+from dotflow.names import logs
 from dotflow.names.metrics import DURATION_BUCKETS
+from dotflow_prometheus.pushgateway import Pushgateway
+from dotflow_prometheus.textfile import Textfile
 
-__all__ = ["check_host", "check_max_series", "check_port", "checked_buckets", "checked_registry"]
+__all__ = [
+    "check_host",
+    "check_max_series",
+    "check_port",
+    "check_seconds_above_0",
+    "checked_buckets",
+    "checked_gateway",
+    "checked_registry",
+    "checked_textfile",
+]
+
+_logger = logging.getLogger(logs.LOGGER)
 
 _HIGHEST_PORT = 65535
 
@@ -54,6 +71,40 @@ def checked_buckets(buckets: object) -> tuple[float, ...]:
             " (the last bucket, +Inf, is implied)"
         )
     return tuple(map(float, bounds))
+
+
+def checked_gateway(url: object, auth: object, job: object) -> Pushgateway | None:
+    """The gateway; None if there is no URL."""
+    if url is not None:
+        return Pushgateway(url, auth, job)
+    if auth is not None:
+        raise InvalidOption("pushgateway_auth=: there is no pushgateway= that it is for")
+    return None
+
+
+def check_seconds_above_0(name: str, seconds: object) -> None:
+    """Raise unless it is a number of seconds above 0."""
+    check_seconds(name, seconds)
+    if not seconds:
+        raise InvalidOption(f"{name}={seconds!r}: seconds, above 0")
+
+
+def checked_textfile(path: object) -> Textfile | None:
+    """The file; None for None."""
+    if path is None:
+        return None
+    if not isinstance(path, (str, os.PathLike)) or not str(path).strip():
+        raise InvalidOption(f"textfile={path!r}: the path of a file")
+    textfile = Textfile(path)
+    if not textfile.path.parent.is_dir():
+        raise InvalidOption(
+            f"textfile={os.fspath(path)!r}: there is no directory {str(textfile.path.parent)!r}; make it"
+        )
+    if textfile.path.is_dir():
+        raise InvalidOption(f"textfile={os.fspath(path)!r}: a directory; name the file in it")
+    if textfile.path.suffix != ".prom":
+        _logger.warning("textfile=%r: node_exporter reads only files whose names end in .prom", os.fspath(path))
+    return textfile
 
 
 def _is_int(value: object) -> bool:

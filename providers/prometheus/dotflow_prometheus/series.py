@@ -11,12 +11,13 @@ from dotflow.names import logs
 from dotflow.names import metrics as names
 from dotflow_prometheus.bounded import OVERFLOW, Bounded
 from dotflow_prometheus.counter import CounterSeries
+from dotflow_prometheus.gauge import GaugeSeries, Level
 from dotflow_prometheus.reading import Reading
 from dotflow_prometheus.task_series import TaskSeries
 from dotflow_prometheus.workflow_series import WorkflowSeries
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from dotflow.names.metrics import Metric
 
@@ -41,10 +42,12 @@ class Series:
         self._lock = threading.Lock()
         self._workflows = Bounded(lambda labels: WorkflowSeries(labels, bounds), max_series, self._overflow)
         self._tasks = Bounded(lambda labels: TaskSeries(labels, bounds), max_series, self._overflow)
+        self._recorded = Bounded(lambda labels: GaugeSeries(names.TASK_RECORDED, labels), max_series, self._overflow)
         self._errors = self._counters(names.TASK_ERRORS)
         self._skipped = self._counters(names.SCHEDULE_SKIPPED)
         self._provider_errors = self._counters(names.PROVIDER_ERRORS)
         self._dropped = self._counters(names.TELEMETRY_DROPPED)
+        self.background = Level()
         for signal in names.SIGNALS:
             self._dropped.preset((signal,))
 
@@ -60,10 +63,14 @@ class Series:
         """The errors of this type of a task."""
         return self._errors.get((*task.labels, error_type), (*task.labels, OVERFLOW))
 
-    def skipped(self, workflow: str, reason: str) -> CounterSeries:
+    def record(self, task: TaskSeries, recorded: Mapping[str, float]) -> None:
+        """What a task measured itself, by name: each replaces what was there."""
+        for name, value in recorded.items():
+            self._recorded.get((*task.labels, name), (*task.labels, OVERFLOW)).value = value
+
+    def skipped(self, workflow: WorkflowSeries, reason: str) -> CounterSeries:
         """The scheduled runs of a workflow not made for this reason."""
-        labels = self.workflow(workflow).labels
-        return self._skipped.get((*labels, reason), (*labels, OVERFLOW))
+        return self._skipped.get((*workflow.labels, reason), (*workflow.labels, OVERFLOW))
 
     def provider_errors(self, provider: str, method: str) -> CounterSeries:
         """The errors of a provider's method."""
@@ -76,10 +83,13 @@ class Series:
     def read(self) -> Iterator[Reading]:
         """Everything, now."""
         yield Reading(names.BUILD, (_version(),), 1)
+        yield Reading(names.BACKGROUND_QUEUED, (), self.background.value)
         for series in self._workflows:
             yield from series.read()
         for each in self._tasks:
             yield from each.read()
+        for gauge in self._recorded:
+            yield from gauge.read()
         for counters in (self._errors, self._skipped, self._provider_errors, self._dropped):
             for counter in counters:
                 yield from counter.read()

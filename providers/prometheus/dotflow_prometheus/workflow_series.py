@@ -26,6 +26,7 @@ class WorkflowSeries:
 
     __slots__ = (
         "_active",
+        "_bounds",
         "_completed",
         "_completed_seconds",
         "_expected_interval",
@@ -34,6 +35,7 @@ class WorkflowSeries:
         "_last_completion",
         "_last_run_success",
         "_last_success",
+        "_lateness",
         "_lock",
         "_started",
         "labels",
@@ -41,6 +43,7 @@ class WorkflowSeries:
 
     def __init__(self, labels: tuple[str, ...], bounds: tuple[float, ...]) -> None:
         self.labels = labels
+        self._bounds = bounds
         self._lock = threading.Lock()
         self._started = self._completed = self._last_run_success = 0
         self._failed = Counter()
@@ -49,6 +52,7 @@ class WorkflowSeries:
         self._failed_seconds = Histogram(bounds)
         self._last_success = self._last_completion = 0.0
         self._expected_interval: float | None = None
+        self._lateness: Histogram | None = None
 
     def started(self, run: object, time: float) -> None:
         """A run starts."""
@@ -74,10 +78,21 @@ class WorkflowSeries:
             self._last_completion = time
             self._last_run_success = 0
 
+    def expect_ticks(self) -> None:
+        """It is scheduled, so its ticks may be late."""
+        with self._lock:
+            self._expect_ticks()
+
     def expect_every(self, seconds: float) -> None:
         """It is scheduled, this often."""
         with self._lock:
+            self._expect_ticks()
             self._expected_interval = seconds
+
+    def ticked(self, lateness: float) -> None:
+        """A scheduled run starts, so many seconds after its tick was due."""
+        with self._lock:
+            self._expect_ticks().observe(lateness)
 
     def read(self) -> Iterable[Reading]:
         """All of it at one moment."""
@@ -97,4 +112,11 @@ class WorkflowSeries:
             ]
             if self._expected_interval is not None:
                 readings.append(Reading(names.WORKFLOW_EXPECTED_INTERVAL, labels, self._expected_interval))
+            if self._lateness is not None:
+                readings.append(Reading(names.SCHEDULE_LATENESS, labels, self._lateness.read()))
         return readings
+
+    def _expect_ticks(self) -> Histogram:
+        if self._lateness is None:
+            self._lateness = Histogram(self._bounds)
+        return self._lateness

@@ -21,7 +21,7 @@ class Scrape(NamedTuple):
     text: str
     families: dict
 
-    def sample(self, name, **labels):
+    def sample(self, name, /, **labels):
         """The one sample of this series."""
         (found,) = [s for s in self.samples(name) if s.labels == labels]
         return found
@@ -30,11 +30,11 @@ class Scrape(NamedTuple):
         """All samples of this name."""
         return [s for family in self.families.values() for s in family.samples if s.name == name]
 
-    def value(self, metric, **labels):
+    def value(self, metric, /, **labels):
         """The value of a counter, a gauge, or the count of a histogram."""
         return self.sample(_value_series(metric), **labels).value
 
-    def exemplar(self, metric, **labels):
+    def exemplar(self, metric, /, **labels):
         """The exemplar of a counter, or the one exemplar of a histogram's buckets."""
         if metric.kind == "counter":
             return self.sample(metric.series[0], **labels).exemplar

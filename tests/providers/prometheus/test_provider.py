@@ -10,7 +10,7 @@ import pytest
 
 from dotflow import Config, DotFlow, action
 from dotflow.names import metrics as names
-from dotflow.outcome import TaskError
+from dotflow.outcome import Outcome, TaskError
 from dotflow.task import Task
 from dotflow_prometheus import OVERFLOW
 
@@ -137,6 +137,64 @@ def test_what_a_scheduler_tells(metrics, scrape):
     assert scrape(metrics).value(names.SCHEDULE_SKIPPED, workflow=NAME, reason="overlap") == 3
 
 
+def test_series_of_schedules_exist_for_scheduled_workflows_only(metrics, scrape):
+    metrics.declare("unscheduled", [])
+    assert not scrape(metrics).samples(names.SCHEDULE_LATENESS.series[1])
+    metrics.expected_interval("hourly", 3600)
+    metrics.schedule_skipped("cron", "missed", 0)  # a cron schedule has no interval
+    seen = scrape(metrics)
+    lateness = {s.labels["workflow"]: s.value for s in seen.samples(names.SCHEDULE_LATENESS.series[1])}
+    assert lateness == {"hourly": 0, "cron": 0}
+    intervals = {s.labels["workflow"]: s.value for s in seen.samples(names.WORKFLOW_EXPECTED_INTERVAL.series[0])}
+    assert intervals == {"hourly": 3600}
+
+
+def test_how_late_ticks_were(metrics, scrape):
+    metrics.expected_interval(NAME, 60)
+    metrics.schedule_ticked(NAME, 0.25)
+    metrics.schedule_ticked(NAME, 7200.0)
+    metrics.schedule_ticked(NAME, -0.5)  # a clock that was set back
+    metrics.expected_interval(NAME, 60)  # told again, it forgets nothing
+    seen = scrape(metrics)
+    _, count, total = names.SCHEDULE_LATENESS.series
+    assert seen.sample(count, workflow=NAME).value == 3
+    assert seen.sample(total, workflow=NAME).value == 7200.25
+    buckets = {float(s.labels["le"]): s.value for s in seen.samples(names.SCHEDULE_LATENESS.series[0])}
+    assert (buckets[0.005], buckets[0.25], buckets[3600], buckets[7200]) == (1, 2, 2, 3)
+
+
+def test_a_tick_that_is_the_first_to_be_heard_of(metrics, scrape):
+    metrics.schedule_ticked(NAME, 1.0)
+    assert scrape(metrics).value(names.SCHEDULE_LATENESS, workflow=NAME) == 1
+
+
+def recorded(task, **values):
+    task.outcome = Outcome(started_ns=0, duration_ns=0, pid=1, host="here", recorded=values)
+    return task
+
+
+def test_what_a_step_recorded_last_is_what_is_there(metrics, scrape):
+    both = {"workflow": NAME, "task": "step"}
+    metrics.task_started(task_of())
+    assert not scrape(metrics).samples(names.TASK_RECORDED.series[0])
+    metrics.task_retried(recorded(task_of(errors=[error("E")]), rows=1, bytes=5))
+    assert scrape(metrics).value(names.TASK_RECORDED, **both, name="rows") == 1
+    metrics.task_failed(recorded(task_of(errors=[error("E")]), rows=-2.5))
+    assert scrape(metrics).value(names.TASK_RECORDED, **both, name="rows") == -2.5
+    metrics.task_completed(recorded(task_of(), rows=0))
+    metrics.task_completed(task_of())  # one that recorded nothing takes nothing away
+    seen = scrape(metrics)
+    assert seen.value(names.TASK_RECORDED, **both, name="rows") == 0
+    assert seen.value(names.TASK_RECORDED, **both, name="bytes") == 5
+
+
+def test_calls_that_wait_for_the_background_thread(metrics, scrape):
+    assert scrape(metrics).value(names.BACKGROUND_QUEUED) == 0
+    for change, expected in ((3, 3), (-1, 2), (-2, 0), (-1, 0), (1, 0), (1, 1)):  # one thread may overtake the other
+        metrics.background_queued(change)
+        assert scrape(metrics).value(names.BACKGROUND_QUEUED) == expected
+
+
 def test_what_the_engine_tells_of_others(metrics, scrape):
     assert {s.labels["signal"] for s in scrape(metrics).samples(names.TELEMETRY_DROPPED.series[0])} == {
         "logs",
@@ -225,6 +283,36 @@ def test_types_of_errors_beyond_the_limit(make, scrape, records):
 
 
 @pytest.mark.contained
+def test_recorded_names_beyond_the_limit(make, scrape, records):
+    metrics = make(port=0, max_series=2)
+    for number in range(5):
+        metrics.task_completed(recorded(task_of(), **{f"rows_{number}": number}))
+    metrics.task_completed(recorded(task_of(), rows_0=7))
+    seen = scrape(metrics)
+    assert {s.labels["name"]: s.value for s in seen.samples(names.TASK_RECORDED.series[0])} == {
+        "rows_0": 7,
+        "rows_1": 1,
+        OVERFLOW: 4,
+    }
+    assert seen.value(names.TELEMETRY_DROPPED, **DROPPED) == 3
+    assert len(records) == 1
+
+
+@pytest.mark.contained
+def test_schedules_beyond_the_limit(make, scrape):
+    metrics = make(port=0, max_series=1)
+    for name in ("a", "b", "c"):
+        metrics.schedule_ticked(name, 1.0)
+        metrics.schedule_skipped(name, "overlap")
+    seen = scrape(metrics)
+    assert {s.labels["workflow"]: s.value for s in seen.samples(names.SCHEDULE_LATENESS.series[1])} == {
+        "a": 1,
+        OVERFLOW: 2,
+    }
+    assert {s.labels["workflow"] for s in seen.samples(names.SCHEDULE_SKIPPED.series[0])} == {"a", OVERFLOW}
+
+
+@pytest.mark.contained
 def test_the_limit_holds_for_every_label_that_comes_from_outside(make, scrape):
     metrics = make(port=0, max_series=1)
     for text in ("a", "b", "c"):
@@ -282,6 +370,8 @@ def test_nothing_is_lost_between_threads(metrics, scrape):
             metrics.task_retried(task)
             metrics.task_failed(task) if turn % 2 else metrics.task_completed(task)
             metrics.workflow_completed(f"id-{number}", 0.5)
+            metrics.background_queued(1 if turn % 2 else -1)
+            metrics.schedule_ticked(NAME, 0.5)
 
     def look():
         begin.wait(20)
@@ -304,3 +394,5 @@ def test_nothing_is_lost_between_threads(metrics, scrape):
     assert sum(s.value for s in seen.samples(names.TASK_ERRORS.series[0])) == 6 * count
     assert seen.value(names.WORKFLOW_COMPLETED, workflow=NAME) == 4 * count
     assert seen.value(names.WORKFLOW_ACTIVE, workflow=NAME) == 0
+    assert seen.value(names.BACKGROUND_QUEUED) == 0
+    assert seen.value(names.SCHEDULE_LATENESS, workflow=NAME) == 4 * count

@@ -39,6 +39,7 @@ CONTRACT_SERIES = {
     "dotflow_task_queue_seconds_sum",
     "dotflow_task_active",
     "dotflow_telemetry_dropped_total",
+    "dotflow_background_queued",
     "dotflow_build_info",
 }
 
