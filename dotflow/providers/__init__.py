@@ -22,6 +22,7 @@ _DOOR: dict[str, tuple[str, str | None]] = {
     "StorageFile": ("dotflow.providers.storage_file", None),
     "TracerOpenTelemetry": ("dotflow_otel", "otel"),
     "LogOpenTelemetry": ("dotflow_otel", "otel"),
+    "MetricsOpenTelemetry": ("dotflow_otel", "otel"),
     "MetricsPrometheus": ("dotflow_prometheus", "prometheus"),
 }
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from dotflow.providers.scheduler import SchedulerInterval as SchedulerInterval
     from dotflow.providers.storage_file import StorageFile as StorageFile
     from dotflow_otel import LogOpenTelemetry as LogOpenTelemetry
+    from dotflow_otel import MetricsOpenTelemetry as MetricsOpenTelemetry
     from dotflow_otel import TracerOpenTelemetry as TracerOpenTelemetry
     from dotflow_prometheus import MetricsPrometheus as MetricsPrometheus
 else:

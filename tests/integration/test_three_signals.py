@@ -79,8 +79,16 @@ def observed(tmp_path):
 def test_every_series_is_there_at_zero_before_the_first_run(observed):
     observed.scrape()
     have = {name for name, _ in observed.samples}
-    # Born later, because their labels are not known before: errors by type, provider errors, and what a schedule gives.
-    later = {names.TASK_ERRORS, names.PROVIDER_ERRORS, names.SCHEDULE_SKIPPED, names.WORKFLOW_EXPECTED_INTERVAL}
+    # Born later, because their labels are not known before: errors by type, provider errors, what
+    # a step records, and what a schedule gives.
+    later = {
+        names.TASK_ERRORS,
+        names.PROVIDER_ERRORS,
+        names.TASK_RECORDED,
+        names.SCHEDULE_SKIPPED,
+        names.SCHEDULE_LATENESS,
+        names.WORKFLOW_EXPECTED_INTERVAL,
+    }
     expected = {series for metric in names.METRICS if metric not in later for series in metric.series}
     assert have == expected
     values = {key: value for key, (value, _) in observed.samples.items() if key[0] not in names.BUILD.series}

@@ -43,7 +43,7 @@ def test_the_providers_behind_the_door():
         *("StorageDefault", "NotifyDefault", "LogDefault", "SchedulerDefault"),
         *("TracerDefault", "MetricsDefault", "ServerDefault"),
         *("LogStructlog", "SchedulerCron", "SchedulerInterval", "StorageFile"),
-        *("LogOpenTelemetry", "MetricsPrometheus", "TracerOpenTelemetry"),
+        *("LogOpenTelemetry", "MetricsOpenTelemetry", "MetricsPrometheus", "TracerOpenTelemetry"),
     }
     for name in dir(providers):
         assert inspect.isclass(getattr(providers, name))
@@ -114,7 +114,12 @@ def test_the_series_are_those_of_the_contract():
             "dotflow_schedule_lateness_seconds",
         ),
         *(f"dotflow_task_{name}" for name in ("started", "completed", "failed", "retried", "restored", "errors")),
-        *("dotflow_task_duration_seconds", "dotflow_task_queue_seconds", "dotflow_task_active", "dotflow_task_recorded"),
+        *(
+            "dotflow_task_duration_seconds",
+            "dotflow_task_queue_seconds",
+            "dotflow_task_active",
+            "dotflow_task_recorded",
+        ),
         *("dotflow_provider_errors", "dotflow_telemetry_dropped", "dotflow_build", "dotflow_background_queued"),
     }
     assert not any("_id" in label for metric in metrics.METRICS for label in metric.labels)

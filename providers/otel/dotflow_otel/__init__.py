@@ -1,9 +1,10 @@
-"""OpenTelemetry for dotflow: every run, task and attempt as a span, and everything that happens as a log record."""
+"""OpenTelemetry for dotflow: runs, tasks and attempts as spans, what happens as log records, and metrics of it all."""
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dotflow_otel.logs import LogOpenTelemetry
+    from dotflow_otel.metrics import MetricsOpenTelemetry
     from dotflow_otel.tracer import TracerOpenTelemetry
 else:
 
@@ -17,7 +18,11 @@ else:
             from dotflow_otel.logs import LogOpenTelemetry
 
             return LogOpenTelemetry
+        if name == "MetricsOpenTelemetry":
+            from dotflow_otel.metrics import MetricsOpenTelemetry
+
+            return MetricsOpenTelemetry
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-__all__ = ["LogOpenTelemetry", "TracerOpenTelemetry"]
+__all__ = ["LogOpenTelemetry", "MetricsOpenTelemetry", "TracerOpenTelemetry"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import threading
 import time
@@ -82,7 +83,9 @@ class LogOpenTelemetry(Log):
             raise InvalidOption("logger_provider=... exports by itself: leave out endpoint")
         if str(level).upper() not in _LEVELS:
             raise InvalidChoice("level", str(level).upper(), _LEVELS)
-        log_target(endpoint, protocol)
+        if log_target(endpoint, protocol) is not None:
+            # Now, because it starts threads when it is imported, and a run in the background may begin when there are none.
+            importlib.import_module("opentelemetry.sdk._logs")
         self._service_name = service_name
         self._given = logger_provider
         self._endpoint = endpoint or None

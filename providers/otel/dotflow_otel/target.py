@@ -98,11 +98,21 @@ def resource_for(service_name: str | None) -> Resource:
     """The resource of a provider of ours: `OTEL_*` as the SDK reads it, with a name in place of `unknown_service`."""
     from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 
-    if service_name:
-        return Resource.create({SERVICE_NAME: service_name})
-    found = Resource.create()
-    unnamed = str(found.attributes.get(SERVICE_NAME, "")).startswith("unknown_service")
-    return Resource.create({SERVICE_NAME: "dotflow"}) if unnamed else found
+    found = _detected()
+    unnamed = str(found.attributes.get(SERVICE_NAME, "unknown_service")).startswith("unknown_service")
+    name = service_name or ("dotflow" if unnamed else None)
+    return found.merge(Resource({SERVICE_NAME: name})) if name else found
+
+
+def _detected() -> Resource:
+    from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+
+    try:
+        return Resource.create()
+    except RuntimeError:
+        # The SDK asks its detectors in threads of a pool, and there are none any more: a run in the background begins
+        # when its program has come to its end. What the environment says can be had without.
+        return OTELResourceDetector().detect()
 
 
 def within(seconds: float, name: str, call: Callable[[], object]) -> None:

@@ -1,6 +1,6 @@
 """Prometheus metrics of dotflow: `Config(metrics=MetricsPrometheus(port=9464))`."""
 
-from dotflow_prometheus.bounded import OVERFLOW
+from dotflow.series import OVERFLOW
 from dotflow_prometheus.endpoint import PortUnavailable
 from dotflow_prometheus.provider import MetricsPrometheus
 

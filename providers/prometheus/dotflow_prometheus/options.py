@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
-from collections.abc import Iterable
-from itertools import pairwise
 
 from prometheus_client import CollectorRegistry
 
 from dotflow.action import check_seconds
 from dotflow.errors import InvalidOption
 from dotflow.names import logs
-from dotflow.names.metrics import DURATION_BUCKETS
 from dotflow_prometheus.pushgateway import Pushgateway
 from dotflow_prometheus.textfile import Textfile
 
 __all__ = [
     "check_host",
-    "check_max_series",
     "check_port",
     "check_seconds_above_0",
-    "checked_buckets",
     "checked_gateway",
     "checked_registry",
     "checked_textfile",
@@ -52,25 +46,6 @@ def check_host(host: object) -> None:
     """Raise unless it is a text."""
     if not isinstance(host, str) or not host.strip():
         raise InvalidOption(f"host={host!r}: a name or an address of this machine, for instance '127.0.0.1'")
-
-
-def check_max_series(max_series: object) -> None:
-    """Raise unless it is a whole number, 1 or more."""
-    if not (_is_int(max_series) and max_series >= 1):  # type: ignore[operator]
-        raise InvalidOption(f"max_series={max_series!r}: a whole number, 1 or more")
-
-
-def checked_buckets(buckets: object) -> tuple[float, ...]:
-    """The upper bounds in seconds; those of `dotflow.names.metrics` for None."""
-    if buckets is None:
-        return DURATION_BUCKETS
-    bounds = tuple(buckets) if isinstance(buckets, Iterable) and not isinstance(buckets, (str, bytes)) else ()
-    if not bounds or not all(map(_is_duration, bounds)) or any(a >= b for a, b in pairwise(bounds)):
-        raise InvalidOption(
-            f"buckets={buckets!r}: the upper bounds in seconds, finite numbers above 0, each greater than the one before"
-            " (the last bucket, +Inf, is implied)"
-        )
-    return tuple(map(float, bounds))
 
 
 def checked_gateway(url: object, auth: object, job: object) -> Pushgateway | None:
@@ -109,7 +84,3 @@ def checked_textfile(path: object) -> Textfile | None:
 
 def _is_int(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_duration(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0 and math.isfinite(value)

@@ -10,9 +10,9 @@ from prometheus_client import make_asgi_app, make_wsgi_app
 from dotflow.abc.metrics import Metrics
 from dotflow.errors import InvalidOption
 from dotflow.names import metrics as names
+from dotflow.series import ActiveRuns, check_max_series, checked_buckets
 from dotflow.task import SpanContext
 from dotflow_prometheus import options
-from dotflow_prometheus.active import ActiveRuns
 from dotflow_prometheus.collector import SeriesCollector
 from dotflow_prometheus.delivery import Delivery
 from dotflow_prometheus.endpoint import Endpoint, PortUnavailable
@@ -89,9 +89,9 @@ class MetricsPrometheus(Metrics):
     ) -> None:
         options.check_port(port)
         options.check_host(host)
-        options.check_max_series(max_series)
+        check_max_series(max_series)
         options.check_seconds_above_0("pushgateway_timeout", pushgateway_timeout)
-        bounds = options.checked_buckets(buckets)
+        bounds = checked_buckets(buckets)
         self._gateway = options.checked_gateway(pushgateway, pushgateway_auth, pushgateway_job)
         self._textfile = options.checked_textfile(textfile)
         tls = Tls(certfile, keyfile, client_cafile, client_capath, client_auth_required).context()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from dotflow.names import logs
 from dotflow.names import metrics as names
-from dotflow_prometheus.bounded import OVERFLOW, Bounded
+from dotflow.series import OVERFLOW, Bounded
 from dotflow_prometheus.counter import CounterSeries
 from dotflow_prometheus.gauge import GaugeSeries, Level
 from dotflow_prometheus.reading import Reading

@@ -217,7 +217,7 @@ def test_what_the_engine_tells_of_others(metrics, scrape):
 def test_any_text_is_a_label(metrics, scrape, scrape_text, name):
     for _ in range(2):
         metrics.task_restored(task_of(name=name, workflow=name))
-    label = name.replace("\ud800", "?")
+    label = name.replace("\ud800", r"\ud800")
     assert scrape(metrics).value(names.TASK_RESTORED, workflow=label, task=label) == 2
     assert scrape_text(metrics).value(names.TASK_RESTORED, workflow=label, task=label) == 2
 
