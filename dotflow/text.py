@@ -8,7 +8,7 @@ __all__ = ["is_text", "storable"]
 
 
 def storable(text: str) -> str:
-    """The same text; a lone surrogate, as in the name of a file that is not UTF-8, becomes an escape (`\\udcff`).
+    """The same text, with an escape for every lone surrogate, as in the name of a file that is not UTF-8.
 
     One that is left in would cost the whole batch of spans, scrape or document that it gets into.
     """

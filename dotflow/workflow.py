@@ -22,12 +22,14 @@ from dotflow.engine.dispatch import Dispatch, overridden
 from dotflow.engine.ending import close_all
 from dotflow.engine.interrupts import Interrupts
 from dotflow.engine.places import Places
+from dotflow.engine.scheduled import Scheduled
 from dotflow.errors import InvalidOption, StorageNotPersistent, WorkflowClosed
 from dotflow.modes import BACKGROUND, SEQUENTIAL, lanes_of
 from dotflow.names import logs
 from dotflow.options import StartOptions
 from dotflow.providers.defaults import SchedulerDefault
 from dotflow.run import Run
+from dotflow.text import is_text, storable
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -63,11 +65,14 @@ class DotFlow:
             raise InvalidOption(f"config={config!r}: write config=Config(...)")
         self.config = config or Config()
         self.name = _text("name", name) or _program_name()
-        self.workflow_id = _text("workflow_id", workflow_id) or os.environ.get("WORKFLOW_ID") or str(uuid.uuid4())
+        self.workflow_id = (
+            _text("workflow_id", workflow_id) or storable(os.environ.get("WORKFLOW_ID", "")) or str(uuid.uuid4())
+        )
         self.task = TaskBuilder(self._describe, self._declare)
         self._containment = Containment(self.config.metrics)
         self._courier = Courier(self._containment, on_change=self._measure_queue())
         self._places = Places(self.config, self._containment)
+        self._scheduled = Scheduled(self.name, self.config, self._containment)
         self._has_run = False
         self._closed = False
         self._declare([])
@@ -152,7 +157,7 @@ class DotFlow:
         StartOptions(**kwargs)
         if type(self.config.scheduler) is SchedulerDefault:
             _logger.warning("nothing is scheduled: give DotFlow a Config(scheduler=...)")
-        self._measure_schedule()
+        self._scheduled.open()
         try:
             self.config.scheduler.start(self._tick, **kwargs)
         finally:
@@ -189,22 +194,6 @@ class DotFlow:
     def __repr__(self) -> str:
         return f"DotFlow({self.name!r}, {self.task.count()} tasks)"
 
-    def _measure_schedule(self) -> None:
-        scheduler, metrics, contain = self.config.scheduler, self.config.metrics, self._containment
-        if overridden(metrics, "schedule_skipped"):
-
-            def skipped(reason: str, count: int = 1) -> None:
-                contain.call(
-                    None, "metrics", "schedule_skipped", lambda: metrics.schedule_skipped(self.name, reason, count)
-                )
-
-            for reason in scheduler.skipped:
-                skipped(reason, 0)
-            scheduler.on_skip = skipped
-        seconds = scheduler.expected_interval
-        if seconds is not None and overridden(metrics, "expected_interval"):
-            contain.call(None, "metrics", "expected_interval", lambda: metrics.expected_interval(self.name, seconds))
-
     def _measure_queue(self) -> Callable[[int], None] | None:
         metrics, contain = self.config.metrics, self._containment
         if not overridden(metrics, "background_queued"):
@@ -215,7 +204,9 @@ class DotFlow:
 
     def _tick(self, **kwargs: Any) -> Run:
         """One run of a schedule, waited for in every mode: the scheduler must know whether it is still going on."""
-        return self._start("schedule", StartOptions(**kwargs)).wait()
+        options = self._scheduled.options(StartOptions(**kwargs))
+        with self._scheduled.run() as began:
+            return self._start("schedule", options, began=began).wait()
 
     def _start(
         self,
@@ -319,8 +310,8 @@ def _in_background(run: Run, execute: Callable[[], None]) -> None:
 def _text(field: str, value: object) -> str | None:
     if value is None or isinstance(value, uuid.UUID):
         return None if value is None else str(value)
-    if not isinstance(value, str) or not value.strip():
-        raise InvalidOption(f"{field}={value!r}: a non-empty text")
+    if not is_text(value):
+        raise InvalidOption(f"{field}={value!r}: a non-empty text that UTF-8 can hold")
     return value
 
 
@@ -330,4 +321,4 @@ def _program_name() -> str:
     if not path:
         return "workflow"
     file = Path(path)
-    return file.resolve().parent.name if file.stem == "__main__" else file.stem
+    return storable(file.resolve().parent.name if file.stem == "__main__" else file.stem)

@@ -45,7 +45,8 @@ class Places:
         place = options.executor or place_of(options.mode, groups)
         clock, sides = self._config.clock, self._sides()
         if place == INLINE:
-            detached = options.mode == BACKGROUND
+            # A run of a schedule must come to its end when the schedule gives it up, whatever its step does.
+            detached = options.mode == BACKGROUND or run.trigger == "schedule"
             return lambda interrupts: InlineExecutor(clock, sides, interrupts, detached=detached, loop=loop)
         workers = options.max_workers or _processors()
         if place == THREAD:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
+from dotflow.errors import InvalidOption
 from dotflow.providers.scheduler_cron import CronExpression, zone_of
+from dotflow.providers.scheduler_jitter import Jitter
 from dotflow.providers.scheduler_loop import SchedulerBusy, TickingScheduler, seconds_of
 from dotflow.providers.scheduler_runs import Overlap, limits_of
 from dotflow.providers.scheduler_ticks import CronTicks, IntervalTicks
+from dotflow.providers.scheduler_together import Schedules
 
 if TYPE_CHECKING:
-    from datetime import tzinfo
+    from datetime import datetime, tzinfo
+    from random import Random
 
     from dotflow.clock import Clock
 
-__all__ = ["Overlap", "SchedulerBusy", "SchedulerCron", "SchedulerInterval"]
+__all__ = ["Overlap", "SchedulerBusy", "SchedulerCron", "SchedulerInterval", "Schedules"]
 
 
 class SchedulerInterval(TickingScheduler):
@@ -28,9 +33,12 @@ class SchedulerInterval(TickingScheduler):
         seconds: from tick to tick; above 0.
         overlap: what happens to a tick while a run is going on. `skip`: nothing; `queue`: it runs after it, at most
             `max_queued` wait; `parallel`: it runs beside it, at most `max_parallel` do.
+        jitter: each tick comes up to so many seconds later, at random, so that many programs with one schedule do not
+            all begin at once. The schedule does not drift by it, and no tick passes the next one. Below `seconds`.
         clock: where the time comes from and how it is waited for.
-        drain_timeout: seconds that the current run may take to finish after the stop; then it is given up.
+        drain_timeout: seconds that the current run may take to finish after the stop; then it is cancelled.
         max_parallel, max_queued: the bounds of `parallel` and of `queue`.
+        rng: where the jitter comes from; default: the operating system. For tests: `random.Random(7)`.
 
     Raises:
         InvalidChoice: an `overlap` that is none of the three.
@@ -42,14 +50,21 @@ class SchedulerInterval(TickingScheduler):
         seconds: float,
         *,
         overlap: Overlap = "skip",
+        jitter: float = 0.0,
         clock: Clock | None = None,
         drain_timeout: float = 30.0,
         max_parallel: int = 4,
         max_queued: int = 16,
+        rng: Random | None = None,
     ) -> None:
         limits = limits_of(overlap, max_parallel=max_parallel, max_queued=max_queued)
-        super().__init__(limits=limits, drain_timeout=drain_timeout, clock=clock)
+        super().__init__(limits=limits, drain_timeout=drain_timeout, clock=clock, jitter=_jitter(jitter, rng))
         self._seconds = seconds_of("seconds", seconds, zero=False)
+        if jitter >= seconds:
+            raise InvalidOption(f"jitter={jitter!r}: less than seconds={seconds!r}, or a tick could pass the next one")
+
+    def __repr__(self) -> str:
+        return f"SchedulerInterval({self._seconds:g})"
 
     @property
     def expected_interval(self) -> float:
@@ -57,7 +72,7 @@ class SchedulerInterval(TickingScheduler):
         return self._seconds
 
     def _ticks(self) -> IntervalTicks:
-        return IntervalTicks(self._seconds, self._clock)
+        return IntervalTicks(self._seconds, self._clock, self._jitter)
 
 
 class SchedulerCron(TickingScheduler):
@@ -81,10 +96,13 @@ class SchedulerCron(TickingScheduler):
         cron: the expression, such as `"30 2 * * MON-FRI"`.
         overlap: what happens to a tick while a run is going on. `skip`: nothing; `queue`: it runs after it, at most
             `max_queued` wait; `parallel`: it runs beside it, at most `max_parallel` do.
+        jitter: each tick comes up to so many seconds later, at random, so that many programs with one schedule do not
+            all begin at once; always before the next tick.
         timezone: an IANA name such as `"Europe/Berlin"`, a `tzinfo`, or None for the zone of the machine.
         clock: where the time comes from and how it is waited for.
-        drain_timeout: seconds that the current run may take to finish after the stop; then it is given up.
+        drain_timeout: seconds that the current run may take to finish after the stop; then it is cancelled.
         max_parallel, max_queued: the bounds of `parallel` and of `queue`.
+        rng: where the jitter comes from; default: the operating system. For tests: `random.Random(7)`.
 
     Raises:
         InvalidChoice: an `overlap` that is none of the three.
@@ -98,19 +116,42 @@ class SchedulerCron(TickingScheduler):
         *,
         overlap: Overlap = "skip",
         timezone: str | tzinfo | None = None,
+        jitter: float = 0.0,
         clock: Clock | None = None,
         drain_timeout: float = 30.0,
         max_parallel: int = 4,
         max_queued: int = 16,
+        rng: Random | None = None,
     ) -> None:
         limits = limits_of(overlap, max_parallel=max_parallel, max_queued=max_queued)
-        super().__init__(limits=limits, drain_timeout=drain_timeout, clock=clock)
+        super().__init__(limits=limits, drain_timeout=drain_timeout, clock=clock, jitter=_jitter(jitter, rng))
         self._expression = CronExpression(cron, zone_of(timezone), self._clock.time_ns())
+        self._current: CronTicks | None = None
+
+    def __repr__(self) -> str:
+        return f"SchedulerCron({self._expression!r})"
 
     @property
     def expected_interval(self) -> float:
-        """Seconds between the next two ticks; not the same all the time (`0 9 * * MON-FRI`)."""
-        return self._expression.interval_seconds(self._clock.time_ns())
+        """Seconds between two ticks; not the same all the time (`0 9 * * MON-FRI`).
+
+        Before the first tick: between the next two. Then: between the latest tick and the one before or the one after it,
+        whichever is further away; so nothing looks overdue on a Monday morning.
+        """
+        known = self._current.interval_seconds if self._current else None
+        return known if known is not None else self._expression.interval_seconds(self._clock.time_ns())
+
+    def upcoming(self, count: int = 1) -> list[datetime]:
+        """The next so many ticks from now, without jitter, in the schedule's time zone: to see what an expression means."""
+        return [self._moment(tick) for tick in islice(self._expression.after(self._clock.time_ns()), count)]
 
     def _ticks(self) -> CronTicks:
-        return CronTicks(self._expression, self._clock)
+        self._current = CronTicks(self._expression, self._clock, self._jitter)
+        return self._current
+
+    def _moment(self, time_ns: int) -> datetime:
+        return self._expression.moment(time_ns)
+
+
+def _jitter(seconds: float, rng: Random | None) -> Jitter:
+    return Jitter(seconds_of("jitter", seconds), rng)

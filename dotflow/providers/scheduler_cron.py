@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import zoneinfo
+from collections import deque
 from datetime import datetime, timedelta, timezone, tzinfo
 from itertools import islice
 from typing import TYPE_CHECKING, Final
@@ -16,11 +17,15 @@ if TYPE_CHECKING:
 __all__ = ["CronExpression", "LocalZone", "zone_of"]
 
 _SECOND_NS: Final = 1_000_000_000
+_FIELDS: Final = 5
 _HOW_TO_WRITE: Final = "Write five fields: minute hour day-of-month month day-of-week, such as '30 2 * * MON-FRI'"
 
 
 class CronExpression:
     """The instants of a cron expression, in nanoseconds since the epoch.
+
+    cronsim reads the expression and knows the calendar; what a time zone makes of it is decided here. (cronsim's own
+    answer lacks half an hour of ticks where daylight saving is half an hour, as in Australia/Lord_Howe.)
 
     Raises:
         InvalidOption: not a cron expression, or one that does not fire within 50 years after `now_ns`.
@@ -31,21 +36,64 @@ class CronExpression:
             raise InvalidOption(f"cron={text!r} is not text. {_HOW_TO_WRITE}")
         self._text = text
         self._zone = zone
+        fields = text.split()
+        # What Debian's cron calls a job at a particular time: https://manpages.debian.org/stable/cron/cron.8, "Notes".
+        self._once = len(fields) == _FIELDS and not any(field.startswith("*") for field in fields[:2])
         if self._first(now_ns) is None:
             raise InvalidOption(f"cron={text!r} never fires: no day matches all of its fields")
 
+    def __repr__(self) -> str:
+        return f"{self._text!r}, {self._zone}"
+
+    def moment(self, time_ns: int) -> datetime:
+        """An instant as the wall clock of the time zone shows it."""
+        return datetime.fromtimestamp(time_ns // _SECOND_NS, self._zone)
+
     def after(self, time_ns: int) -> Iterator[int]:
-        """The instants after `time_ns`, in order, without end."""
+        """The instants after `time_ns`, in order; without end, unless none comes for 50 years."""
+        after = time_ns // _SECOND_NS
+        for tick in self._instants(after):
+            if tick > after:
+                after = tick
+                yield tick * _SECOND_NS
+
+    def _instants(self, after: int) -> Iterator[int]:
+        """Those after `after`, in seconds, and perhaps some of before."""
         from cronsim import CronSim
 
-        latest_ns = time_ns
-        for moment in CronSim(self._text, datetime.fromtimestamp(time_ns // _SECOND_NS, self._zone)):
-            tick_ns = round(moment.timestamp()) * _SECOND_NS
-            # Of an hour that comes twice cronsim takes the first, also when it is asked during the second: then its
-            # first answer lies an hour behind.
-            if tick_ns > latest_ns:
-                latest_ns = tick_ns
-                yield tick_ns
+        repeated: deque[int] = deque()  # the second pass of an hour that comes twice, until its first pass is over
+        for wall in CronSim(self._text, self._wall_before(after)):
+            instants = self._instants_of(wall)
+            while repeated and (not instants or repeated[0] < instants[0]):
+                yield repeated.popleft()
+            yield from instants[:1]
+            repeated.extend(instants[1:])
+
+    def _wall_before(self, after: int) -> datetime:
+        """A time on the wall from which on nothing is left out that comes after `after`."""
+        wall = self._wall(after)
+        instants = self._passes(wall)
+        if instants[0] == after:  # in the first of two passes: the second begins further back on the wall
+            wall -= timedelta(seconds=instants[-1] - after)
+        return wall
+
+    def _instants_of(self, wall: datetime) -> list[int]:
+        """When a time on the wall means a tick: once, but for the hours that daylight saving skips and repeats."""
+        instants = self._passes(wall)
+        if not self._once:
+            return instants
+        while not instants:
+            wall += timedelta(minutes=1)
+            instants = self._passes(wall)
+        return instants[:1]
+
+    def _passes(self, wall: datetime) -> list[int]:
+        """The instants at which the clock on the wall shows a time: one, none or two."""
+        seconds = sorted({round(wall.replace(tzinfo=self._zone, fold=fold).timestamp()) for fold in (0, 1)})
+        return [second for second in seconds if self._wall(second) == wall]
+
+    def _wall(self, second: int) -> datetime:
+        return datetime.fromtimestamp(second, self._zone).replace(tzinfo=None, fold=0)
 
     def interval_seconds(self, time_ns: int) -> float:
         """Seconds between the two ticks that follow `time_ns`."""
@@ -63,6 +111,9 @@ class CronExpression:
 
 class LocalZone(tzinfo):
     """The machine's own zone with its daylight-saving rules, which `datetime.astimezone()` freezes into an offset."""
+
+    def __repr__(self) -> str:
+        return "local time"
 
     def utcoffset(self, moment: datetime | None) -> timedelta | None:
         """The offset of the wall-clock time `moment`; its `fold` tells the two hours of a repeated one apart."""

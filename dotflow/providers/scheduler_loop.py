@@ -7,6 +7,7 @@ import logging
 import math
 import threading
 from abc import abstractmethod
+from datetime import datetime, timedelta, timezone
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,12 +22,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from dotflow.clock import Clock
-    from dotflow.providers.scheduler_ticks import Ticks
+    from dotflow.providers.scheduler_jitter import Jitter
+    from dotflow.providers.scheduler_ticks import Due, Ticks
 
 __all__ = ["MISSED", "STOPPED", "SchedulerBusy", "TickingScheduler", "seconds_of"]
 
 MISSED: Final = "missed"
 STOPPED: Final = "stopped"
+
+_SECOND_NS: Final = 1_000_000_000
+_CANCEL_SECONDS: Final = 5.0  # for a run that was given up: to end as cancelled, and to send what it has buffered
+_WORTH_A_LINE_NS: Final = 60 * _SECOND_NS
+_BEYOND_CALENDARS_NS: Final = 100 * 366 * 86_400 * _SECOND_NS
 
 _logger = logging.getLogger(logs.LOGGER)
 
@@ -43,27 +50,30 @@ class TickingScheduler(Scheduler):
 
     Attributes:
         idle: set while no run of the latest `start` goes on or waits. To be waited for, never to be set.
-        on_skip: called with the reason of every tick that makes no run, in the thread that ticks. If it raises, the
-            first time is logged.
+        on_skip: called with the reason of every tick that makes no run, in the thread that ticks.
+        on_tick: called with the lateness in seconds, before every run and in its thread.
+        on_give_up: called when the drain is over and a run still goes on; it then has five seconds more to end.
+            Of a hook that raises, the first time is logged.
     """
 
-    def __init__(self, *, limits: Limits, drain_timeout: float, clock: Clock | None) -> None:
+    def __init__(self, *, limits: Limits, drain_timeout: float, clock: Clock | None, jitter: Jitter) -> None:
         self.idle = threading.Event()
         self.idle.set()
         self._clock: Clock = clock or SystemClock()
         self._limits = limits
+        self._jitter = jitter
         self._drain_seconds = min(seconds_of("drain_timeout", drain_timeout), threading.TIMEOUT_MAX)
         self._skipped = dict.fromkeys((limits.reason, MISSED, STOPPED), 0)
         self._busy = threading.Lock()
         self._switch = StopSwitch()
         self._ended = False
-        self._hook_failed = False
+        self._failed_hooks: set[str] = set()
         self._fatal: BaseException | None = None
 
     @property
     @abstractmethod
     def expected_interval(self) -> float:
-        """Seconds between two ticks."""
+        """Seconds between two ticks, without jitter."""
 
     @property
     def skipped(self) -> dict[str, int]:
@@ -85,13 +95,16 @@ class TickingScheduler(Scheduler):
         `start` returns and the program can finish, and after SIGINT (Ctrl-C) it raises KeyboardInterrupt. A second
         signal acts at once, as if there were no schedule.
 
+        When the next run comes is logged on the logger `dotflow`: at INFO if that is a minute or more from now, and the
+        first time; else at DEBUG; not at all if it is less than a second.
+
         Raises:
             SchedulerBusy: it is running already.
             KeyboardInterrupt: SIGINT was received.
         """
-        runs = Runs(self._contained(partial(workflow, **kwargs)), self._limits)
+        runs = Runs(self._limits)
         with self._exclusive():
-            run_stoppable(partial(self._tick, runs), self.stop)
+            run_stoppable(partial(self._schedule, runs, partial(workflow, **kwargs)), self.stop)
 
     def stop(self) -> None:
         """End `start`: no further tick, and what waits in the queue is dropped. Returns at once.
@@ -110,6 +123,10 @@ class TickingScheduler(Scheduler):
     def _ticks(self) -> Ticks:
         """The ticks from now on."""
 
+    def _moment(self, time_ns: int) -> datetime:
+        """An instant as people of this schedule say it."""
+        return datetime.fromtimestamp(time_ns // _SECOND_NS, timezone.utc).astimezone()
+
     @contextlib.contextmanager
     def _exclusive(self) -> Iterator[None]:
         if not self._busy.acquire(blocking=False):
@@ -123,36 +140,54 @@ class TickingScheduler(Scheduler):
             self._ended = True
             self._busy.release()
 
-    def _tick(self, runs: Runs) -> None:
+    def _schedule(self, runs: Runs, run: Callable[[], object]) -> None:
         self.idle = runs.idle
         try:
-            self._tick_until_stopped(runs)
+            self._tick_until_stopped(runs, run)
         finally:
             self._skip(STOPPED, runs.drop_waiting())
-        if not self._clock.wait(runs.idle, self._drain_seconds):
-            _logger.warning("a scheduled run was given up: still going %g s after the stop", self._drain_seconds)
+        self._drain(runs)
         self._raise_fatal()
 
-    def _tick_until_stopped(self, runs: Runs) -> None:
+    def _tick_until_stopped(self, runs: Runs, run: Callable[[], object]) -> None:
         switch, ticks = self._switch, self._ticks()
+        announced, level = False, logging.INFO
         while not switch.is_on:
-            if due := ticks.take():
-                self._skip(MISSED, due - 1)
-                self._skip(self._limits.reason, 0 if runs.offer() else 1)
-            else:
-                self._clock.wait(switch.wake, ticks.seconds_left())
+            due = ticks.take()
+            if due is not None:
+                self._offer(runs, run, due)
+                announced = False
+                continue
+            if not announced:
+                self._announce(ticks.left_ns(), level)
+                announced, level = True, logging.DEBUG
+            self._clock.wait(switch.wake, ticks.seconds_left())
 
-    def _contained(self, run: Callable[[], object]) -> Callable[[], None]:
-        def contained() -> None:
-            try:
-                run()
-            except Exception:
-                _logger.exception("a scheduled run raised; the schedule goes on")
-            except BaseException as error:  # noqa: BLE001 - raised again by `start`, in the thread that waits for it
-                self._fatal = error
-                self.stop()
+    def _offer(self, runs: Runs, run: Callable[[], object], due: Due) -> None:
+        # Monotonic from here on: a clock that is set makes no run look late, or early.
+        due_ns = self._clock.monotonic_ns() - due.late_ns
+        self._skip(MISSED, due.ticks - 1)
+        self._skip(self._limits.reason, 0 if runs.offer(partial(self._run, run, due_ns)) else 1)
 
-        return contained
+    def _run(self, run: Callable[[], object], due_ns: int) -> None:
+        try:
+            self._call_hook("on_tick", max(0, self._clock.monotonic_ns() - due_ns) / _SECOND_NS)
+            run()
+        except Exception:
+            _logger.exception("%r: a scheduled run raised; the schedule goes on", self)
+        except BaseException as error:  # noqa: BLE001 - raised again by `start`, in the thread that waits for it
+            self._fatal = error
+            self.stop()
+
+    def _drain(self, runs: Runs) -> None:
+        if not runs.idle.is_set():
+            _logger.info("%r stops: the current run has %g s to finish", self, self._drain_seconds)
+        if self._clock.wait(runs.idle, self._drain_seconds):
+            return
+        _logger.warning("%r: a scheduled run was given up: still going %g s after the stop", self, self._drain_seconds)
+        if self.on_give_up is not None:
+            self._call_hook("on_give_up")
+            self._clock.wait(runs.idle, _CANCEL_SECONDS)
 
     def _raise_fatal(self) -> None:
         fatal, self._fatal = self._fatal, None
@@ -161,19 +196,30 @@ class TickingScheduler(Scheduler):
 
     def _skip(self, reason: str, ticks: int) -> None:
         if ticks and not self._skipped[reason]:
-            _logger.warning("a scheduled run was skipped (%s); the next ones stand in `skipped` without a word", reason)
+            _logger.warning(
+                "%r: a scheduled run was skipped (%s); the next ones stand in `skipped` without a word", self, reason
+            )
         self._skipped[reason] += ticks
         for _ in range(ticks):
-            self._tell(reason)
+            self._call_hook("on_skip", reason)
 
-    def _tell(self, reason: str) -> None:
+    def _call_hook(self, name: str, *arguments: object) -> None:
+        hook = getattr(self, name)
         try:
-            if self.on_skip is not None:
-                self.on_skip(reason)
+            if hook is not None:
+                hook(*arguments)
         except Exception:
-            if not self._hook_failed:
-                _logger.exception("on_skip raised; the schedule goes on and does not report this again")
-            self._hook_failed = True
+            if name not in self._failed_hooks:
+                _logger.exception("%r: %s raised; the schedule goes on, and more of the same is not told", self, name)
+            self._failed_hooks.add(name)
+
+    def _announce(self, left_ns: int, level: int) -> None:
+        """Say when the next run comes."""
+        level = logging.INFO if left_ns >= _WORTH_A_LINE_NS else level
+        if not _SECOND_NS <= left_ns < _BEYOND_CALENDARS_NS or not _logger.isEnabledFor(level):
+            return
+        moment, wait = self._moment(self._clock.time_ns() + left_ns), timedelta(seconds=round(left_ns / _SECOND_NS))
+        _logger.log(level, "%r: next run at %s, in %s", self, moment.isoformat(sep=" "), wait)
 
 
 def seconds_of(name: str, value: float, *, zero: bool = True) -> float:

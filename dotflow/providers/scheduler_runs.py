@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -45,56 +46,55 @@ def limits_of(overlap: str, *, max_parallel: int, max_queued: int) -> Limits:
 
 
 class Runs:
-    """Calls `run` in daemon threads, within `limits`.
+    """Makes runs in daemon threads, within `limits`.
 
     The threads are daemons because a run that outlives the drain must not keep the program from ending.
     """
 
-    def __init__(self, run: Callable[[], object], limits: Limits) -> None:
-        self._run = run
+    def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self.idle = threading.Event()  # set while nothing runs or waits
         self.idle.set()
         self._lock = threading.Lock()
         self._running = 0
-        self._waiting = 0
+        self._waiting: deque[Callable[[], None]] = deque()
 
-    def offer(self) -> bool:
-        """Run now, or when a run before has ended. False if there is room for neither."""
+    def offer(self, run: Callable[[], None]) -> bool:
+        """Call `run` now, or when a run before has ended. False if there is room for neither."""
         with self._lock:
             if self._running == self._limits.running:
-                return self._enqueue()
+                return self._enqueue(run)
+            threading.Thread(target=self._work, args=(run,), name="dotflow-scheduled-run", daemon=True).start()
             self._running += 1
             self.idle.clear()
-        threading.Thread(target=self._work, name="dotflow-scheduled-run", daemon=True).start()
         return True
 
     def drop_waiting(self) -> int:
         """Forget the runs that wait; what runs is left alone. Returns how many were forgotten."""
         with self._lock:
-            dropped, self._waiting = self._waiting, 0
+            dropped = len(self._waiting)
+            self._waiting.clear()
         return dropped
 
-    def _enqueue(self) -> bool:
-        if self._waiting == self._limits.waiting:
+    def _enqueue(self, run: Callable[[], None]) -> bool:
+        if len(self._waiting) == self._limits.waiting:
             return False
-        self._waiting += 1
+        self._waiting.append(run)
         return True
 
-    def _work(self) -> None:
-        self._run()
-        while self._next():
-            self._run()
+    def _work(self, run: Callable[[], None] | None) -> None:
+        while run is not None:
+            run()
+            run = self._next()
 
-    def _next(self) -> bool:
+    def _next(self) -> Callable[[], None] | None:
         with self._lock:
             if self._waiting:
-                self._waiting -= 1
-                return True
+                return self._waiting.popleft()
             self._running -= 1
             if not self._running:
                 self.idle.set()
-            return False
+            return None
 
 
 def _check_bound(name: str, value: int) -> None:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["TracerOpenTelemetry"]
 
 
+_SCHEDULE = "schedule"
 _TASK_SPAN = names.TASK_SPAN.format(name="")  # put together once, as it is done for every task
 
 
@@ -119,9 +120,16 @@ class TracerOpenTelemetry(Tracer):
     # --- spans
 
     def start_workflow(self, workflow_id: str, run: Run | None = None, **kwargs: Any) -> None:
-        """Open the span of a run: a child of the caller's span, else of `TRACEPARENT`, else a root."""
+        """Open the span of a run: a child of the caller's span, else of `TRACEPARENT`, else a root.
+
+        That of a scheduled run is always a root, with a link to what would have been its parent.
+        """
         run_id, name = str(kwargs.get("run_id", "")), str(kwargs.get("name", workflow_id))
-        pipeline, parent = self._begin(), callers_context()
+        pipeline, parent, links = self._begin(), callers_context(), _link_to_earlier(run)
+        if kwargs.get("trigger") == _SCHEDULE and has_span(parent):
+            # Every tick is a trace of its own, whatever span the schedule was started in.
+            links.append(Link(trace.get_current_span(parent).get_span_context()))
+            parent = trace.set_span_in_context(trace.INVALID_SPAN, parent)
         if pipeline.ids is not None:
             pipeline.ids.use_next(None if has_span(parent) else _as_trace_id(run_id))
         span = self._tracer.start_span(
@@ -130,7 +138,7 @@ class TracerOpenTelemetry(Tracer):
             attributes=self._attributes.of_run(
                 workflow_id, name, run_id, str(kwargs.get("mode", "")), str(kwargs.get("trigger", ""))
             ),
-            links=_link_to_earlier(run),
+            links=links,
             start_time=run.started_ns if run else None,
         )
         self._runs[run_id] = _Open(span, parent)

@@ -14,7 +14,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
 from dotflow import Config, DotFlow, action
-from dotflow.providers import LogOpenTelemetry, TracerOpenTelemetry
+from dotflow.events import WorkflowEnded
+from dotflow.providers import LogOpenTelemetry, SchedulerInterval, TracerOpenTelemetry
 from support.otlp import OtlpEndpoint, down
 
 
@@ -234,6 +235,31 @@ def test_a_provider_that_was_made_global_after_the_import_and_the_config_is_used
     assert {span.resource["service.name"] for span in endpoint.spans} == {"the application"}
     assert endpoint.one("workflow program").trace_id == done.stdout.strip()
     assert endpoint.named("afterwards")
+
+
+def test_every_tick_of_a_schedule_is_a_trace_of_its_own_linked_to_who_started_it(monkeypatch):
+    monkeypatch.setenv("TRACEPARENT", f"00-{0xABC:032x}-{0xDEF:016x}-01")
+    runs = []
+
+    def stop(event):
+        if isinstance(event, WorkflowEnded):
+            runs.append(event.run)
+            if len(runs) == 2:
+                scheduler.stop()
+
+    scheduler = SchedulerInterval(seconds=0.01)
+    with OtlpEndpoint() as endpoint:
+        config = Config(tracer=TracerOpenTelemetry(endpoint=endpoint.url), scheduler=scheduler, listeners=[stop])
+        with DotFlow(config, name="ticking") as workflow:
+            workflow.task.add(plain)
+            workflow.schedule()
+    roots = endpoint.named("workflow ticking")
+    assert [root.trace_id for root in roots] == [run.run_id for run in runs] == [run.trace_id for run in runs]
+    assert len(set(runs)) == len(endpoint.named("task plain")) == 2
+    for root in roots:
+        assert root.parent_id == ""
+        assert root.links == [(f"{0xABC:032x}", f"{0xDEF:016x}")]
+        assert len(endpoint.children(root)) == 1
 
 
 @pytest.mark.parametrize("sampled", [True, False])
