@@ -196,6 +196,14 @@ def test_clear_forgets_one_workflow_and_not_another_that_starts_alike(storage):
     assert storage.list_keys() == ["a:b:x", "ab:x"]
 
 
+def test_clear_forgets_the_record_of_the_run_too(storage):
+    storage.post(KEY, OLD)
+    for workflow_id in ("nightly", "weekly"):
+        storage.post_run(workflow_id, Context({}, workflow_id=workflow_id))
+    assert storage.clear("nightly") == 2
+    assert storage.list_keys() == ["weekly#run"]
+
+
 def test_a_damaged_file_does_not_hide_the_others_from_a_list(storage):
     storage.post(KEY, OLD)
     storage.post("nightly:torn", OLD)
