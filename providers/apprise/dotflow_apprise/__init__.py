@@ -1,0 +1,6 @@
+"""Tells Telegram, Discord, e-mail, PagerDuty and a hundred more how tasks stand: `Config(notify=NotifyApprise(urls))`."""
+
+from dotflow_apprise.provider import NotifyApprise
+from dotflow_apprise.service import AppriseError
+
+__all__ = ["AppriseError", "NotifyApprise"]
