@@ -19,7 +19,14 @@ _DOOR: dict[str, tuple[str, str | None]] = {
     "LogStructlog": ("dotflow.providers.log_structlog", None),
     "SchedulerCron": ("dotflow.providers.scheduler", None),
     "SchedulerInterval": ("dotflow.providers.scheduler", None),
+    "Schedules": ("dotflow.providers.scheduler", None),
     "StorageFile": ("dotflow.providers.storage_file", None),
+    "NotifyApprise": ("dotflow_apprise", "apprise"),
+    "NotifySlack": ("dotflow_slack", "slack"),
+    "StorageRedis": ("dotflow_redis", "redis"),
+    "StorageFsspec": ("dotflow_fsspec", "fsspec"),
+    "TracerDatadog": ("dotflow_datadog", "datadog"),
+    "MetricsStatsd": ("dotflow_statsd", "statsd"),
     "TracerOpenTelemetry": ("dotflow_otel", "otel"),
     "LogOpenTelemetry": ("dotflow_otel", "otel"),
     "MetricsOpenTelemetry": ("dotflow_otel", "otel"),
@@ -37,11 +44,18 @@ if TYPE_CHECKING:
     from dotflow.providers.log_structlog import LogStructlog as LogStructlog
     from dotflow.providers.scheduler import SchedulerCron as SchedulerCron
     from dotflow.providers.scheduler import SchedulerInterval as SchedulerInterval
+    from dotflow.providers.scheduler import Schedules as Schedules
     from dotflow.providers.storage_file import StorageFile as StorageFile
+    from dotflow_apprise import NotifyApprise as NotifyApprise
+    from dotflow_datadog import TracerDatadog as TracerDatadog
+    from dotflow_fsspec import StorageFsspec as StorageFsspec
     from dotflow_otel import LogOpenTelemetry as LogOpenTelemetry
     from dotflow_otel import MetricsOpenTelemetry as MetricsOpenTelemetry
     from dotflow_otel import TracerOpenTelemetry as TracerOpenTelemetry
     from dotflow_prometheus import MetricsPrometheus as MetricsPrometheus
+    from dotflow_redis import StorageRedis as StorageRedis
+    from dotflow_slack import NotifySlack as NotifySlack
+    from dotflow_statsd import MetricsStatsd as MetricsStatsd
 else:
 
     def __getattr__(name: str) -> object:

@@ -8,8 +8,12 @@ import textwrap
 
 import pytest
 
-_OPTIONAL = ("opentelemetry", "prometheus_client", "google.protobuf", "requests")
-_LAZY = (*_OPTIONAL, "structlog", "orjson", "cronsim", "asyncio", "dotflow_otel", "dotflow_prometheus")
+_OPTIONAL = (
+    *("opentelemetry", "prometheus_client", "google.protobuf", "requests"),
+    *("redis", "fsspec", "apprise", "ddtrace", "distributed"),
+)
+_OURS = tuple(f"dotflow_{name}" for name in ["apprise", "datadog", "fsspec", "otel", "prometheus", "redis", "slack", "statsd"])
+_LAZY = (*_OPTIONAL, *_OURS, "structlog", "orjson", "cronsim", "asyncio")
 
 _BLOCK = f"""
 import sys
@@ -60,11 +64,29 @@ def test_the_core_runs_with_every_optional_library_unimportable():
     assert done.stderr.count('"event":"task.completed"') == 4
 
 
-@pytest.mark.parametrize(("provider", "extra"), [("TracerOpenTelemetry", "otel"), ("MetricsPrometheus", "prometheus")])
+@pytest.mark.parametrize(
+    ("provider", "extra"),
+    [
+        ("TracerOpenTelemetry", "otel"),
+        ("MetricsOpenTelemetry", "otel"),
+        ("LogOpenTelemetry", "otel"),
+        ("MetricsPrometheus", "prometheus"),
+        ("StorageRedis", "redis"),
+        ("StorageFsspec", "fsspec"),
+        ("NotifyApprise", "apprise"),
+        ("TracerDatadog", "datadog"),
+    ],
+)
 def test_a_missing_extra_names_what_brings_it(provider, extra):
     done = python(f"{_BLOCK}\nfrom dotflow.providers import {provider}")
     assert done.returncode == 1
     assert f'{provider} needs an extra: pip install "dotflow[{extra}]"' in done.stderr
+
+
+@pytest.mark.parametrize("made", ["NotifySlack('http://127.0.0.1/services/a/b/c')", "MetricsStatsd()"])
+def test_what_needs_no_library_is_there_without(made):
+    done = python(f"{_BLOCK}\nimport dotflow.providers\nprint(dotflow.providers.{made})")
+    assert done.returncode == 0, done.stderr
 
 
 def test_observability_names_the_missing_extra_too():

@@ -42,8 +42,9 @@ def test_the_providers_behind_the_door():
     assert set(dir(providers)) == {
         *("StorageDefault", "NotifyDefault", "LogDefault", "SchedulerDefault"),
         *("TracerDefault", "MetricsDefault", "ServerDefault"),
-        *("LogStructlog", "SchedulerCron", "SchedulerInterval", "StorageFile"),
+        *("LogStructlog", "SchedulerCron", "SchedulerInterval", "Schedules", "StorageFile"),
         *("LogOpenTelemetry", "MetricsOpenTelemetry", "MetricsPrometheus", "TracerOpenTelemetry"),
+        *("NotifyApprise", "NotifySlack", "MetricsStatsd", "TracerDatadog", "StorageFsspec", "StorageRedis"),
     }
     for name in dir(providers):
         assert inspect.isclass(getattr(providers, name))

@@ -1,0 +1,18 @@
+"""Datadog for dotflow: every run, task and attempt as a span of the application's own ddtrace tracer."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dotflow_datadog.tracer import TracerDatadog
+else:
+
+    def __getattr__(name: str) -> object:
+        # Lazily, because worker processes come through here and need ddtrace only if a step does.
+        if name == "TracerDatadog":
+            from dotflow_datadog.tracer import TracerDatadog
+
+            return TracerDatadog
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+__all__ = ["TracerDatadog"]

@@ -1,0 +1,170 @@
+"""The real `ddapm-test-agent` on free ports of the loopback, started by the tests and stopped by them.
+
+It pins libraries that conflict with ours, so it lives in a virtual environment of its own, in a cache outside the tree,
+which is made once.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+VERSION = "1.69.1"
+_CHECKS = "trace_count_header,meta_tracer_version_header,trace_content_length,trace_stall,trace_peer_service,meta_events_is_valid_json"
+_READY_SECONDS = 60
+
+
+def find() -> Path:
+    """The program, installed if need be.
+
+    Raises:
+        RuntimeError: it could not be installed; says why.
+    """
+    python = f"py{sys.version_info.major}.{sys.version_info.minor}"
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dotflow"
+    home = cache / f"ddapm-test-agent-{VERSION}-{python}"
+    complete = home / "complete"
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / "ddapm-test-agent.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two test runs at once install it once
+        if not complete.exists():
+            _install(home)
+            complete.touch()
+    return home / "bin" / "ddapm-test-agent"
+
+
+def _install(home: Path) -> None:
+    print(f"installing ddapm-test-agent {VERSION} once into {home}", file=sys.__stderr__, flush=True)
+    shutil.rmtree(home, ignore_errors=True)
+    pip = [home / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    for command in ([sys.executable, "-m", "venv", home], [*pip, f"ddapm-test-agent=={VERSION}"]):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"ddapm-test-agent could not be installed: {done.stderr.strip()[-300:]}")
+
+
+@dataclass(frozen=True)
+class AgentSpan:
+    """A span as the agent has taken it in. Times are nanoseconds since the epoch; `meta` are texts and `metrics` numbers."""
+
+    name: str
+    resource: str
+    service: str
+    type: str | None
+    trace_id: int
+    span_id: int
+    parent_id: int
+    start_ns: int
+    duration_ns: int
+    error: int
+    meta: dict[str, str]
+    metrics: dict[str, float]
+
+    @property
+    def end_ns(self) -> int:
+        return self.start_ns + self.duration_ns
+
+
+class DatadogAgent:
+    """Listens from `with` on, and judges what it gets by its own checks."""
+
+    def __init__(self, program: Path) -> None:
+        self._program = program
+
+    def __enter__(self) -> DatadogAgent:
+        self._port, otlp_http, otlp_grpc = _free_ports(3)
+        self._directory = tempfile.TemporaryDirectory()
+        self._log = Path(self._directory.name, "log").open("wb")
+        ports = ["--port", self._port, "--otlp-http-port", otlp_http, "--otlp-grpc-port", otlp_grpc]
+        self._process = subprocess.Popen(
+            [self._program, *map(str, ports), "--pool-trace-check-failures", "true"],
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            cwd=self._directory.name,
+            env={**os.environ, "ENABLED_CHECKS": _CHECKS},  # the option of this name does not take a list
+        )
+        try:
+            self._wait_until_ready()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._log.close()
+        self._directory.cleanup()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._port}"
+
+    def trace(self, run_id: str) -> list[AgentSpan]:
+        """The spans of a trace, from whatever process they came, in the order they started."""
+        low = int(run_id, 16) & (1 << 64) - 1  # the upper half of an id is the tag _dd.p.tid of a payload's first span
+        spans = [_span(span) for trace in self._get("/test/session/traces") for span in trace]
+        return sorted((s for s in spans if s.trace_id == low), key=lambda span: (span.start_ns, -span.duration_ns))
+
+    def spans(self) -> list[AgentSpan]:
+        """All that it got."""
+        return [_span(span) for trace in self._get("/test/session/traces") for span in trace]
+
+    def checks(self) -> dict[str, dict[str, int]]:
+        """How often each of its checks has passed, failed and been skipped."""
+        found: dict[str, dict[str, int]] = self._get("/test/trace_check/summary?return_all=true")
+        return found
+
+    def _get(self, path: str) -> Any:
+        with urllib.request.urlopen(f"{self.url}{path}", timeout=30) as answer:
+            return json.load(answer)
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + _READY_SECONDS
+        while time.monotonic() < deadline and self._process.poll() is None:
+            try:
+                self._get("/info")
+            except OSError:
+                time.sleep(0.05)  # polled until it answers, or the deadline
+            else:
+                return
+        raise RuntimeError(f"ddapm-test-agent did not start: {Path(self._log.name).read_text()[-2000:]}")
+
+
+def _span(found: dict[str, Any]) -> AgentSpan:
+    return AgentSpan(
+        name=found["name"],
+        resource=found["resource"],
+        service=found["service"],
+        type=found.get("type"),
+        trace_id=found["trace_id"],
+        span_id=found["span_id"],
+        parent_id=found.get("parent_id") or 0,
+        start_ns=found["start"],
+        duration_ns=found["duration"],
+        error=found.get("error", 0),
+        meta=found.get("meta") or {},
+        metrics=found.get("metrics") or {},
+    )
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
