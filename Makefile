@@ -46,6 +46,9 @@ check: lint typing test
 
 bench: .venv/dev.stamp
 	@$(BIN)/python benchmarks/floor.py --flat
+	@$(BIN)/python benchmarks/tracing.py
+	@$(BIN)/python benchmarks/metrics.py
+	@$(BIN)/python benchmarks/otel_metrics.py
 	@$(BIN)/python benchmarks/parallel.py
 
 wheel: .venv/dev.stamp

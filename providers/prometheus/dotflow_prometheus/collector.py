@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from dotflow_prometheus.reading import Mark, Reading
     from dotflow_prometheus.series import Series
 
-__all__ = ["SeriesCollector"]
+__all__ = ["SeriesCollector", "exemplar_of"]
 
 _Family: TypeAlias = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily | InfoMetricFamily
 
@@ -62,7 +62,7 @@ class SeriesCollector(Collector):
         if isinstance(value, HistogramReading):
             family.add_metric(labels, self._buckets(value), value.sum)
         elif metric.kind == "counter":
-            family.add_metric(labels, value, exemplar=_exemplar(mark))
+            family.add_metric(labels, value, exemplar=exemplar_of(mark))
         elif metric.kind == "gauge":
             family.add_metric(labels, value)
         else:
@@ -71,7 +71,7 @@ class SeriesCollector(Collector):
     def _buckets(self, value: HistogramReading) -> list[tuple[str, float] | tuple[str, float, Exemplar]]:
         buckets: list[tuple[str, float] | tuple[str, float, Exemplar]] = []
         for label, total, mark in zip(self._bucket_labels, accumulate(value.counts), value.marks, strict=True):
-            exemplar = _exemplar(mark)
+            exemplar = exemplar_of(mark)
             buckets.append((label, total) if exemplar is None else (label, total, exemplar))
         return buckets
 
@@ -93,7 +93,7 @@ def _family(metric: Metric) -> _Family:
     return InfoMetricFamily(name, metric.help, labels=())
 
 
-def _exemplar(mark: Mark | None) -> Exemplar | None:
+def exemplar_of(mark: Mark | None) -> Exemplar | None:
     """The mark as an exemplar, or None if its ids are none: a scrape with one bad exemplar is refused as a whole."""
     if mark is None:
         return None

@@ -11,15 +11,12 @@ from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any, Final
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
-from prometheus_client import make_wsgi_app
-
 from dotflow.errors import DotflowError
 from dotflow.names import logs
 
 if TYPE_CHECKING:
     import ssl
-
-    from prometheus_client import CollectorRegistry
+    from collections.abc import Callable
 
 __all__ = ["Endpoint", "PortUnavailable"]
 
@@ -33,18 +30,18 @@ class PortUnavailable(DotflowError, OSError):
 
 
 class Endpoint:
-    """Serves a registry from construction on, in daemon threads. Speaks text and, to who asks for it, OpenMetrics.
+    """Serves a WSGI application from construction on, in daemon threads.
 
     Raises:
         PortUnavailable: naming host and port.
     """
 
-    def __init__(self, host: str, port: int, registry: CollectorRegistry, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, host: str, port: int, app: Callable[..., Any], tls: ssl.SSLContext | None = None) -> None:
         try:
             self._server = _Server(host, port, tls)
         except (OSError, UnicodeError) as error:  # UnicodeError: a host that cannot be a name
             raise _unavailable(host, port, error) from error
-        self._server.set_app(make_wsgi_app(registry))
+        self._server.set_app(app)
         self.port: int = self._server.server_port
         self.url = f"{'https' if tls else 'http'}://{_netloc(host, self.port)}/metrics"
         self._thread = threading.Thread(

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from dotflow.action import check_seconds
 from dotflow.errors import InvalidOption
 from dotflow.names import logs
+from dotflow_prometheus.pages import OwnRegistry
 from dotflow_prometheus.pushgateway import Pushgateway
 from dotflow_prometheus.textfile import Textfile
 
@@ -30,7 +31,7 @@ _HIGHEST_PORT = 65535
 def checked_registry(registry: object) -> CollectorRegistry:
     """The registry; a new one for None."""
     if registry is None:
-        return CollectorRegistry()
+        return OwnRegistry()
     if not isinstance(registry, CollectorRegistry):
         raise InvalidOption(f"registry={registry!r}: a prometheus_client.CollectorRegistry, or None for one of its own")
     return registry
