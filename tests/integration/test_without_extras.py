@@ -12,7 +12,9 @@ _OPTIONAL = (
     *("opentelemetry", "prometheus_client", "google.protobuf", "requests"),
     *("redis", "fsspec", "apprise", "ddtrace", "distributed"),
 )
-_OURS = tuple(f"dotflow_{name}" for name in ["apprise", "datadog", "fsspec", "otel", "prometheus", "redis", "slack", "statsd"])
+_OURS = tuple(
+    f"dotflow_{name}" for name in ["apprise", "datadog", "fsspec", "otel", "prometheus", "redis", "slack", "statsd"]
+)
 _LAZY = (*_OPTIONAL, *_OURS, "structlog", "orjson", "cronsim", "asyncio")
 
 _BLOCK = f"""

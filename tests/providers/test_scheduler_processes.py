@@ -170,7 +170,8 @@ def test_sigint_lets_the_current_run_finish_and_then_interrupts(run):
 
 
 @pytest.mark.parametrize(
-    ("mode", "overlap", "runs"), [("sequential", "skip", 1), ("parallel", "skip", 1), ("parallel", "parallel", 2), ("background", "skip", 1)]
+    ("mode", "overlap", "runs"),
+    [("sequential", "skip", 1), ("parallel", "skip", 1), ("parallel", "parallel", 2), ("background", "skip", 1)],
 )
 def test_runs_that_outlive_the_drain_end_as_cancelled(run, mode, overlap, runs):
     schedule = run(SCHEDULE.format(mode=mode, overlap=overlap), drain=0.01)

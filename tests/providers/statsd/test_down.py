@@ -9,9 +9,9 @@ import sys
 import threading
 
 import pytest
-from dotflow_statsd import MetricsStatsd, outbox
 
 from dotflow import Config, DotFlow, action
+from dotflow_statsd import MetricsStatsd, outbox
 from support.statsd_server import UdpListener, nobody_listens
 
 LINES = 24  # of the run below, as the listener of the first test counts them

@@ -7,7 +7,6 @@ import threading
 from itertools import pairwise
 
 import pytest
-from dotflow_statsd import MetricsStatsd
 
 import dotflow
 from dotflow import Config, DotFlow, action
@@ -15,6 +14,7 @@ from dotflow.abc import Notify
 from dotflow.errors import InvalidOption
 from dotflow.names import metrics as names
 from dotflow.providers import SchedulerInterval, StorageFile
+from dotflow_statsd import MetricsStatsd
 from support.raising import raises
 from support.statsd_server import UdpListener
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 import pytest
-from dotflow_statsd import MetricsStatsd
 
 import dotflow
 from dotflow import Config, DotFlow, action
+from dotflow_statsd import MetricsStatsd
 from support import statsd_server as real
 
 _TASKS = 60
