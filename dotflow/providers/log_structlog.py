@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import errno
 import logging
 import sys
 import threading
@@ -283,23 +284,29 @@ class _Tap(logging.Handler):
 
 
 class _Sink:
-    """Where lines go. A standard stream is looked up at every line, because programs and tests replace it."""
+    """Where lines go. A standard stream is looked up at every line, because programs and tests replace it.
+
+    A file that was closed is opened again by the next line: several workflows may share a log, and end one after another.
+    """
 
     def __init__(self, output: str | Path) -> None:
-        self._file = None if output in _STREAMS else _open(Path(output))
+        self._path = None if output in _STREAMS else Path(output).absolute()
+        self._file = None if self._path is None else _open(self._path)
         self._stream = str(output)
+        self._is_torn = False
+        self._lock = threading.Lock()
 
     @property
     def is_terminal(self) -> bool:
-        stream = getattr(sys, self._stream, None) if self._file is None else None
+        stream = getattr(sys, self._stream, None) if self._path is None else None
         return bool(stream is not None and stream.isatty())
 
     def logger(self, name: str | None = None, *_: object) -> _Writer:
         return _Writer(self.write, name)
 
     def write(self, line: bytes) -> None:
-        if self._file is not None:
-            self._file.write(line + b"\n")  # unbuffered and appending: one system call, so lines never mix
+        if self._path is not None:
+            self._append(self._path, line + b"\n")
             return
         stream = getattr(sys, self._stream)
         if stream is not None:  # a program without a console has none
@@ -307,8 +314,29 @@ class _Sink:
             stream.flush()
 
     def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
+        with self._lock:
+            file, self._file = self._file, None
+            if file is not None:
+                file.close()
+
+    def _append(self, path: Path, data: bytes) -> None:
+        """Unbuffered and appending: one system call, so lines of several processes never mix.
+
+        Raises:
+            OSError: the disk is full. The line after one of which only a part was written begins on a line of its own.
+        """
+        # No lock is held while it is written: a step that forks could take a held one along.
+        file = self._file or self._opened(path)
+        if self._is_torn:
+            data = b"\n" + data
+        self._is_torn = file.write(data) != len(data)
+        if self._is_torn:
+            raise OSError(errno.ENOSPC, "only a part of a log line was written")
+
+    def _opened(self, path: Path) -> Any:
+        with self._lock:
+            self._file = self._file or _open(path)
+            return self._file
 
 
 class _Writer:

@@ -294,3 +294,41 @@ def test_a_full_disk_harms_nothing_and_is_told_once(contained, capsys):
     assert err.count("the last words") == 2
     assert err.count("log.info raised OSError") == 1
     assert "Logging error" not in err
+
+
+def test_a_log_that_two_workflows_share_goes_on_when_the_first_closes_it(tmp_path):
+    log = LogStructlog(format="json", output=tmp_path / "lines.jsonl")
+    for name in ("first", "second"):
+        with DotFlow(Config(log=log), name=name) as workflow:
+            workflow.task.add(action(lambda: None), name="step")
+            assert workflow.start().provider_errors == {}
+    lines = [json.loads(line) for line in (tmp_path / "lines.jsonl").read_text().splitlines()]
+    assert [line["workflow"] for line in lines] == ["first"] * 4 + ["second"] * 4
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on the size of files")
+def test_a_line_of_which_a_part_was_written_does_not_spoil_the_next(tmp_path):
+    program = f"""
+        import resource, signal
+        from dotflow.providers import LogStructlog
+
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        log = LogStructlog(format="json", output={str(tmp_path / "lines.jsonl")!r})
+        log.info(event="first")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
+        for _ in range(2):
+            try:
+                log.info(event="does not fit")
+            except OSError as error:
+                print(type(error).__name__)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        log.info(event="next")
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.stdout, done.stderr) == ("OSError\nOSError\n", "")
+    first, torn, following = (tmp_path / "lines.jsonl").read_text().splitlines()
+    assert [json.loads(line)["event"] for line in (first, following)] == ["first", "next"]
+    assert torn.startswith('{"timestamp":')
+    assert not torn.endswith("}")
