@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from opentelemetry import trace
 
-from dotflow import Config, Context, DotFlow, action, observability
+from dotflow import Config, Context, DotFlow, action, observability, record
 from dotflow.events import Event, TaskEnded, TaskRetrying
 from dotflow.providers import LogStructlog, MetricsPrometheus, TracerOpenTelemetry
 
@@ -87,6 +87,7 @@ def extract_flights(initial_context: Context) -> Manifest:
         span.set_attribute("flights.rows", count)
 
     log.info("read %d flights from %s", count, source.name)
+    record("rows_read", count)
     return {"staging": str(staging), "rows": count}
 
 
@@ -155,6 +156,7 @@ def validate(previous_context: Context) -> Manifest:
     rejected = sum(by_reason.values())
     for reason, count in by_reason.items():
         struct_log.warning("rows rejected", reason=reason, rows=count)
+    record("rows_rejected", rejected)
     check_quality(rejected, manifest["rows"])
     return {**manifest, "rejected": rejected}
 
@@ -234,6 +236,7 @@ def load(initial_context: Context, previous_context: Context) -> Manifest:
         db.execute("COMMIT")
 
     log.info("loaded %d flights into %s", loaded, warehouse.name)
+    record("rows_loaded", loaded)
     return {**manifest, "warehouse": str(warehouse), "loaded": loaded}
 
 
@@ -413,7 +416,12 @@ def show_answer(run: Run, report_file: Path) -> None:
     print(f"\n{run.tree()}\n")
 
 
-SERIES = ("dotflow_workflow_completed_total", "dotflow_workflow_failed_total", "dotflow_task_retried_total")
+SERIES = (
+    "dotflow_workflow_completed_total",
+    "dotflow_workflow_failed_total",
+    "dotflow_task_retried_total",
+    "dotflow_task_recorded",
+)
 
 
 def show_telemetry(run: Run, log_file: Path, trace_file: Path, metrics_url: str | None) -> None:
