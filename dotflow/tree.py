@@ -68,7 +68,8 @@ def _outcome(task: Task) -> str:
     if task.started_ns is None:
         return f"{'not started':>11}"
     attempts = f"  {task.attempt} attempts" if task.attempt > 1 else ""
-    return f"{seconds(task.duration):>11}{attempts}"
+    recorded = "".join(f"  {name}={value:,.12g}" for name, value in task.recorded.items())
+    return f"{seconds(task.duration):>11}{attempts}{recorded}"
 
 
 def _errors(task: Task) -> list[str]:

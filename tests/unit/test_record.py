@@ -35,6 +35,15 @@ def test_what_a_step_records_stands_on_its_task_and_in_the_result():
     assert type(task.recorded["rows_loaded"]) is int
 
 
+def test_the_tree_of_a_run_shows_what_was_recorded():
+    @action
+    def load():
+        record("rows_loaded", 1_234_567)
+        record("ratio", 0.1)
+
+    assert run_of(load).tree().splitlines()[1].endswith("  rows_loaded=1,234,567  ratio=0.1")
+
+
 def test_nothing_recorded_is_an_empty_mapping_before_during_and_after():
     seen = []
 
