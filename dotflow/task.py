@@ -38,7 +38,11 @@ class SpanContext(NamedTuple):
         https://www.w3.org/TR/trace-context/#traceparent-header
         """
         header = carrier.get("traceparent", "")
-        if len(header) < _TRACEPARENT_LENGTH or not header[2] == header[35] == header[52] == "-":
+        if (
+            not isinstance(header, str)
+            or len(header) < _TRACEPARENT_LENGTH
+            or not header[2] == header[35] == header[52] == "-"
+        ):
             return None
         return cls(header[3:35], header[36:52], header[54] in _ODD)
 

@@ -6,7 +6,7 @@ What is not configured drops out when the table is bound, so it costs nothing pe
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dotflow import events
@@ -17,7 +17,7 @@ from dotflow.providers import defaults
 from dotflow.task import SpanContext
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from dotflow.config import Config
     from dotflow.engine.contain import Containment
@@ -73,7 +73,7 @@ def _task(_: _Binding, method: Callable[..., Any]) -> Callable[[Task], object]:
 
 def _span_of_task(_: _Binding, carrier: Callable[..., Any]) -> Callable[[Task], object]:
     def note(task: Task) -> None:
-        task.carrier = task.span_carrier = carrier(task)
+        task.carrier = task.span_carrier = _checked(carrier(task))
 
     return note
 
@@ -82,9 +82,16 @@ def _span_of_attempt(_: _Binding, carrier: Callable[..., Any]) -> Callable[[Task
     def note(task: Task) -> None:
         found = carrier(task)
         if found is not task.carrier:
-            task.take_carrier(found)
+            task.take_carrier(_checked(found))
 
     return note
+
+
+def _checked(headers: Any) -> Mapping[str, str]:
+    """What a tracer calls headers, if it is that: they are read later, where nothing is contained any more."""
+    if not (type(headers) is dict or isinstance(headers, Mapping)):
+        raise TypeError(f"carrier() gave {type(headers).__name__} in place of W3C headers, a mapping of text to text")
+    return headers
 
 
 def _span_of_run(_: _Binding, carrier: Callable[..., Any]) -> Callable[[Run], object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import pickle
 import re
 from typing import TYPE_CHECKING
@@ -71,7 +72,14 @@ class TracerContract(TelemetryContract[Tracer]):
 
 
 def passes_errors(attach: Any, carried: Mapping[str, Any]) -> None:
-    """Entering and leaving does nothing to the block; what is raised inside comes out."""
+    """Entering and leaving does nothing to the block; what is raised inside comes out.
+
+    As in the engine, each in a `contextvars` context of its own, which nothing has to be taken back from.
+    """
+    contextvars.copy_context().run(_passes_errors, attach, carried)
+
+
+def _passes_errors(attach: Any, carried: Mapping[str, Any]) -> None:
     manager: AbstractContextManager[None] = attach(carried)
     with manager:
         pass

@@ -107,11 +107,16 @@ class Gate:
         self._is_closed = False
         self._lock = threading.Lock()
 
-    def enter(self) -> int | None:
-        """Let an item in: how many wait before it. None if it is refused."""
+    @property
+    def is_full(self) -> bool:
+        """Whether an item like any other would be refused."""
+        return self.taken - self._deliveries.handed >= self.capacity
+
+    def enter(self, more: int = 0) -> int | None:
+        """Let an item in: how many wait before it. None if it is refused. There is room for so many `more` of its kind."""
         with self._lock:
             waiting = self.taken - self._deliveries.handed
-            if waiting >= self.capacity or self._is_closed:
+            if waiting >= self.capacity + more or self._is_closed:
                 self._refused += 1
                 return None
             self.taken += 1

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +31,7 @@ _HEX_FIELDS = frozenset({"traceId", "spanId", "parentSpanId"})
 
 
 class OtlpJsonFileExporter(SpanExporter):
-    """Appends each batch of spans to a file, as one line.
+    """Appends each batch of spans to a file, as one line. One that does not fit on the disk is taken back.
 
     Raises:
         OSError: the file cannot be opened.
@@ -47,15 +49,29 @@ class OtlpJsonFileExporter(SpanExporter):
         request = MessageToDict(encode_spans(spans), use_integers_for_enums=True)
         line = json.dumps(_with_hex_ids(request), separators=(",", ":"))
         with self._lock:
-            if self._file.closed:
-                return SpanExportResult.FAILURE
-            self._file.write(line.encode() + b"\n")
-        return SpanExportResult.SUCCESS
+            return SpanExportResult.FAILURE if self._file.closed else self._append(line.encode() + b"\n")
 
     def shutdown(self) -> None:
         """Close the file."""
         with self._lock:
             self._file.close()
+
+    def _append(self, line: bytes) -> SpanExportResult:
+        written = self._file.write(line)
+        if written == len(line):
+            return SpanExportResult.SUCCESS
+        self._take_back(written or 0)
+        return SpanExportResult.FAILURE
+
+    def _take_back(self, written: int) -> None:
+        """Cut a torn line off; where another process has written since, or it is no plain file, end it instead."""
+        with suppress(OSError):
+            end = self._file.seek(0, os.SEEK_CUR)  # where our own write ended
+            if end == os.fstat(self._file.fileno()).st_size:
+                self._file.truncate(end - written)
+                return
+        with suppress(OSError):
+            self._file.write(b"\n")
 
 
 def _with_hex_ids(node: Any) -> Any:

@@ -17,6 +17,7 @@ from dotflow_otel import logs_attributes as names
 from dotflow_otel.logs_capture import OfStep, Tap, severity_of
 from dotflow_otel.logs_export import LogDestination, LogPipeline, foreign_pipeline, log_target, private_pipeline
 from dotflow_otel.logs_worker import WorkerLogs
+from dotflow_otel.options import check_provider, check_timeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -60,8 +61,7 @@ class LogOpenTelemetry(Log):
             the application's own provider is used and the environment does not say where it sends to.
 
     Raises:
-        InvalidOption: an endpoint that is no URL, a provider together with `endpoint`, or a `worker_provider` that
-            cannot be called.
+        InvalidOption: an option that makes no sense, or a provider together with `endpoint`.
         InvalidChoice: a level or a protocol that is not known.
     """
 
@@ -81,6 +81,8 @@ class LogOpenTelemetry(Log):
             raise InvalidOption(f"worker_provider={worker_provider!r}: a function that makes a LoggerProvider")
         if logger_provider is not None and endpoint:
             raise InvalidOption("logger_provider=... exports by itself: leave out endpoint")
+        check_provider("logger_provider", logger_provider, "LoggerProvider")
+        check_timeout(shutdown_timeout)
         if str(level).upper() not in _LEVELS:
             raise InvalidChoice("level", str(level).upper(), _LEVELS)
         if log_target(endpoint, protocol) is not None:

@@ -11,7 +11,6 @@ from dotflow.abc.provider import Dropped
 from dotflow.errors import InvalidOption
 from dotflow.names import metrics as names
 from dotflow.series import ActiveRuns, check_max_series, checked_buckets
-from dotflow_otel import metrics_options as options
 from dotflow_otel.metrics_exemplars import context_of
 from dotflow_otel.metrics_pipeline import (
     MeterPipeline,
@@ -22,6 +21,8 @@ from dotflow_otel.metrics_pipeline import (
     private_pipeline,
 )
 from dotflow_otel.metrics_series import Series, series_of
+from dotflow_otel.options import check_provider, check_timeout
+from dotflow_otel.target import without_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -82,8 +83,8 @@ class MetricsOpenTelemetry(Metrics):
         buckets: Iterable[float] | None = None,
         max_series: int = 1000,
     ) -> None:
-        options.check_meter_provider(meter_provider)
-        options.check_timeout(shutdown_timeout)
+        check_provider("meter_provider", meter_provider, "MeterProvider")
+        check_timeout(shutdown_timeout)
         check_max_series(max_series)
         self._bounds = checked_buckets(buckets)
         if meter_provider is not None and endpoint:
@@ -284,7 +285,8 @@ class MetricsOpenTelemetry(Metrics):
                 settled.series.recorded(series, name).value = value
 
     def __repr__(self) -> str:
-        return f"MetricsOpenTelemetry({self._endpoint or self._given or 'by the environment'})"
+        endpoint = without_credentials(self._endpoint) if self._endpoint else None
+        return f"MetricsOpenTelemetry({endpoint or self._given or 'by the environment'})"
 
 
 class _Settled(NamedTuple):

@@ -7,10 +7,15 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from opentelemetry.sdk.environment_variables import OTEL_BSP_MAX_QUEUE_SIZE, OTEL_BSP_SCHEDULE_DELAY
+from opentelemetry.sdk.environment_variables import (
+    OTEL_BSP_MAX_EXPORT_BATCH_SIZE,
+    OTEL_BSP_MAX_QUEUE_SIZE,
+    OTEL_BSP_SCHEDULE_DELAY,
+)
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
+from dotflow.names.spans import RUN_TRIGGER
 from dotflow_otel.deliveries import Deliveries, Gate
 
 if TYPE_CHECKING:
@@ -21,7 +26,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Outbox"]
 
+# https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#batch-span-processor
 _DEFAULT_CAPACITY = 2048
+_DEFAULT_BATCH = 512
+_ROOM_FOR_RUNS = 64
 _BREATH_SECONDS = 0.0005  # one for a batch of 512, while the exporter has not begun with it
 
 
@@ -31,17 +39,22 @@ class Outbox(SpanProcessor):
     The SDK's queue drops the oldest span when it is full. This one refuses the newest before that happens, which can be
     counted exactly. And where the queue fills only because the program leaves the exporter's thread no time to run (it
     takes a moment of the interpreter's lock, which a busy program may never let go), the program takes a breath.
+
+    The span of a run ends last, so it would be the first to find no room, and what is left of its trace would have no
+    root: a little room is kept for those.
     """
 
     def __init__(self, exporter: SpanExporter, where: str, delay: float | None = None) -> None:
         """`delay`: seconds that a span waits at most for others, unless `OTEL_BSP_SCHEDULE_DELAY` says so."""
         self._deliveries = Deliveries(exporter)
-        self._gate = Gate(self._deliveries, _capacity(), where)
+        self._gate = Gate(self._deliveries, _number(OTEL_BSP_MAX_QUEUE_SIZE, _DEFAULT_CAPACITY), where)
         millis = None if delay is None or OTEL_BSP_SCHEDULE_DELAY in os.environ else delay * 1000
         self._batch = BatchSpanProcessor(
             _WatchedExporter(exporter, self._deliveries),
-            max_queue_size=self._gate.capacity,
+            max_queue_size=self._gate.capacity + _ROOM_FOR_RUNS,
             schedule_delay_millis=millis,
+            # The SDK makes no processor at all whose batches are larger than its queue.
+            max_export_batch_size=min(_number(OTEL_BSP_MAX_EXPORT_BATCH_SIZE, _DEFAULT_BATCH), self._gate.capacity),
         )
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
@@ -51,7 +64,7 @@ class Outbox(SpanProcessor):
         """Take a span in, or count it if there is no room."""
         if not (span.context and span.context.trace_flags.sampled):
             return
-        waiting = self._gate.enter()
+        waiting = self._gate.enter(_ROOM_FOR_RUNS if self._gate.is_full and _is_of_run(span) else 0)
         if waiting is None:
             return
         self._batch.on_end(span)
@@ -110,7 +123,10 @@ class _WatchedExporter(SpanExporter):
         return self._exporter.force_flush(timeout_millis)
 
 
-def _capacity() -> int:
-    """`OTEL_BSP_MAX_QUEUE_SIZE` (https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/)."""
-    text = os.environ.get(OTEL_BSP_MAX_QUEUE_SIZE, "").strip()
-    return int(text) if text.isdigit() and int(text) > 0 else _DEFAULT_CAPACITY
+def _is_of_run(span: ReadableSpan) -> bool:
+    return RUN_TRIGGER in (span.attributes or ())
+
+
+def _number(variable: str, default: int) -> int:
+    text = os.environ.get(variable, "").strip()
+    return int(text) if text.isdecimal() and int(text) > 0 else default

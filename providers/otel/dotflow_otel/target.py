@@ -8,10 +8,11 @@ from __future__ import annotations
 import atexit
 import importlib
 import os
+import re
 import threading
 import weakref
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from dotflow.errors import InvalidChoice, InvalidOption, MissingExtra
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.resources import Resource
 
-__all__ = ["Signal", "Target", "close_at_exit", "resource_for", "target_of", "within"]
+__all__ = ["Signal", "Target", "close_at_exit", "resource_for", "target_of", "within", "without_credentials"]
 
 Signal = Literal["traces", "metrics", "logs"]
 
@@ -65,8 +66,10 @@ class Target(NamedTuple):
     @property
     def name(self) -> str:
         """The URL without credentials, for messages."""
-        parts = urlsplit(self.url)
-        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=""))
+        return without_credentials(self.url)
+
+    def __repr__(self) -> str:
+        return f"Target({self.signal} to {self.name} by {self.protocol})"
 
 
 def target_of(signal: Signal, endpoint: str | None = None, protocol: str | None = None) -> Target | None:
@@ -75,15 +78,14 @@ def target_of(signal: Signal, endpoint: str | None = None, protocol: str | None 
     `OTEL_EXPORTER_OTLP_<SIGNAL>_ENDPOINT` is taken as it is; to a base URL the path of the signal is added.
 
     Raises:
-        InvalidOption: the endpoint is no http(s) URL.
+        InvalidOption: the endpoint given is no http(s) URL.
         InvalidChoice: a protocol that is not known.
     """
     if protocol is not None and protocol not in PROTOCOLS:
         raise InvalidChoice("protocol", protocol, PROTOCOLS)
     protocol = protocol or _protocol_in_environment(signal)
     if endpoint:
-        if not endpoint.startswith(("http://", "https://")):
-            raise InvalidOption(f"endpoint={endpoint!r}: a base URL such as http://localhost:4318 (OTLP over HTTP)")
+        _check(endpoint)
         return Target(signal, _full_url(endpoint, signal, protocol), protocol)
     if os.environ.get(f"OTEL_{signal.upper()}_EXPORTER", "").strip().lower() == "none":
         return None  # the SDK leaves this variable to `opentelemetry-instrument`
@@ -167,7 +169,28 @@ def _protocol_in_environment(signal: Signal) -> str:
     return GRPC if found.strip().lower() == GRPC else HTTP
 
 
+def without_credentials(url: object) -> str:
+    """A URL as it may be shown: without user, password, query and fragment, also where it is none."""
+    scheme, mark, rest = str(url).rpartition("://")
+    place, *tail = re.split("[?#]", rest, maxsplit=1)
+    if tail and "@" in tail[0]:  # it may be a password that has a question mark in it
+        return f"{scheme}{mark}..."
+    return scheme + mark + place.rpartition("@")[2]
+
+
+def _check(endpoint: object) -> None:
+    try:
+        parts = urlsplit(endpoint if isinstance(endpoint, str) else "")
+        is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, a bracket too few
+        is_url = False
+    if not is_url:
+        shown = without_credentials(endpoint)
+        raise InvalidOption(f"endpoint={shown!r}: a base URL such as http://localhost:4318 (OTLP over HTTP)")
+
+
 def _full_url(base: str, signal: Signal, protocol: str) -> str:
     path = f"/v1/{signal}"
+    base, mark, query = base.partition("?")
     base = base.rstrip("/")
-    return base if protocol == GRPC or base.endswith(path) else base + path
+    return (base if protocol == GRPC or base.endswith(path) else base + path) + mark + query

@@ -20,6 +20,7 @@ from dotflow.status import TypeResult, TypeStatus
 from dotflow_otel.attributes import Attributes, Capture
 from dotflow_otel.carriers import Attached, Headers, baggage_of, callers_context, extract, has_span
 from dotflow_otel.export import Pipeline, foreign_pipeline, private_pipeline
+from dotflow_otel.options import check_provider, check_timeout
 from dotflow_otel.target import target_of
 from dotflow_otel.worker import Destination, WorkerTracing
 
@@ -66,7 +67,7 @@ class TracerOpenTelemetry(Tracer):
         redact: `redact(name, value)` returns what is shown in place of a context; `name` is that of the attribute.
 
     Raises:
-        InvalidOption: an endpoint that is no URL, or a provider together with `endpoint`, `file` or `set_global`.
+        InvalidOption: an option that makes no sense, or a provider together with `endpoint`, `file` or `set_global`.
         InvalidChoice: a protocol that is not known.
         OSError: the file cannot be opened.
     """
@@ -91,6 +92,8 @@ class TracerOpenTelemetry(Tracer):
             raise InvalidOption(f"worker_setup={worker_setup!r}: a function without parameters")
         if tracer_provider is not None and (endpoint or file or set_global):
             raise InvalidOption("tracer_provider=... exports by itself: leave out endpoint, file and set_global")
+        check_provider("tracer_provider", tracer_provider, "TracerProvider")
+        check_timeout(shutdown_timeout)
         target_of("traces", endpoint, protocol)
         self._service_name = service_name
         self._given = tracer_provider
