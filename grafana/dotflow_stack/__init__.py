@@ -1,0 +1,1 @@
+"""The dashboards, the recording rules and the alerts of dotflow, as code. `python grafana/generate.py` writes them."""
