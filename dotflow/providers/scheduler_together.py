@@ -6,6 +6,7 @@ import queue
 import threading
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
+from dotflow.clock import LONGEST_BLOCK
 from dotflow.errors import InvalidOption
 from dotflow.options import StartOptions
 from dotflow.providers.defaults import SchedulerDefault
@@ -120,8 +121,11 @@ class Schedules:
         stopping = False
         while len(ended) < len(self._entries):
             try:
-                news = self._news.get(timeout=_STOP_AGAIN_SECONDS if stopping else None)
+                # Never without a time: a signal that comes just before the main thread blocks is seen only afterwards.
+                news = self._news.get(timeout=_STOP_AGAIN_SECONDS if stopping else LONGEST_BLOCK)
             except queue.Empty:
+                if not stopping:
+                    continue
                 news = None
             if news is not None:
                 ended.append(news.error)
