@@ -56,16 +56,13 @@ class Delivery:
     def flush(self, tracer: Tracer, seconds: float) -> None:
         """Send what is buffered; what has not got through after `seconds` is counted as lost, though it may yet do so."""
         deadline = time.monotonic() + seconds
-        if self._sending is not None:  # one that was given up, and did not have what came since
-            self._sending.join(seconds)
-        if self._sending is None or not self._sending.is_alive():
-            self._sending = _Sending(tracer, self)
-            self._sending.start()
-        sending = self._sending
+        earlier = self._sending
+        if earlier is not None:  # of a run beside this one, or given up: it may not have had what came since
+            earlier.join(seconds)
+        sending = self._going_on(tracer)
         sending.join(max(0.0, deadline - time.monotonic()))
         if sending.is_alive():
-            sending.is_given_up = True
-            self.failed(sending.traces, f"the agent at {_agent(tracer)} has not taken them within {seconds:g} s")
+            self._give_up(sending, f"the agent at {_agent(tracer)} has not taken them within {seconds:g} s")
 
     def take_lost(self) -> list[tuple[int, str]]:
         """How many spans were lost since this was last asked, and why."""
@@ -93,8 +90,27 @@ class Delivery:
     def failed(self, traces: int, why: str) -> None:
         """A payload of so many traces was lost."""
         with self._lock:
-            self._count(self._handed or traces + self._missed, why)
-            self._handed = self._missed = 0
+            self._fail(traces, why)
+
+    def _going_on(self, tracer: Tracer) -> _Sending:
+        """The flush that goes on; runs that end side by side share one that began after they had."""
+        with self._lock:
+            sending = self._sending
+            if sending is None or not sending.is_alive():
+                sending = _Sending(tracer, self)
+                sending.start()
+                self._sending = sending
+            return sending
+
+    def _give_up(self, sending: _Sending, why: str) -> None:
+        with self._lock:
+            if self._handed or not sending.is_given_up:  # else another run, which waited too, has counted all of it
+                self._fail(sending.traces, why)
+            sending.is_given_up = True
+
+    def _fail(self, traces: int, why: str) -> None:
+        self._count(self._handed or traces + self._missed, why)
+        self._handed = self._missed = 0
 
     def _watch(self, record: logging.LogRecord) -> bool:
         """A filter of ddtrace's logger: sees what its own thread could not send. What we send is told of by the engine."""

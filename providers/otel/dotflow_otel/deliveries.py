@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -95,28 +95,27 @@ class Deliveries:
 class Gate:
     """Before a queue of the SDK's: refuses, and counts, the newest item before the queue would drop the oldest unseen.
 
-    `taken` counts the items that it has let in so far.
+    `taken` counts the items that it has let in so far. `more_for` says for how many more than `capacity` there is room, if
+    they are like this item.
     """
 
-    def __init__(self, deliveries: Deliveries, capacity: int, where: str) -> None:
+    def __init__(
+        self, deliveries: Deliveries, capacity: int, where: str, more_for: Callable[[Any], int] = lambda _: 0
+    ) -> None:
         self.capacity = capacity
         self.taken = 0
         self._deliveries = deliveries
         self._where = where
+        self._more_for = more_for
         self._refused = 0
         self._is_closed = False
         self._lock = threading.Lock()
 
-    @property
-    def is_full(self) -> bool:
-        """Whether an item like any other would be refused."""
-        return self.taken - self._deliveries.handed >= self.capacity
-
-    def enter(self, more: int = 0) -> int | None:
-        """Let an item in: how many wait before it. None if it is refused. There is room for so many `more` of its kind."""
+    def enter(self, item: object) -> int | None:
+        """Let an item in: how many wait before it. None if it is refused."""
         with self._lock:
             waiting = self.taken - self._deliveries.handed
-            if waiting >= self.capacity + more or self._is_closed:
+            if self._is_closed or (waiting >= self.capacity and waiting >= self.capacity + self._more_for(item)):
                 self._refused += 1
                 return None
             self.taken += 1

@@ -49,6 +49,16 @@ class Pipeline:
         self._closed = False
 
     @property
+    def is_ours(self) -> bool:
+        """Whether it is shut down by us."""
+        return self._owned is not None
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it was ours and has been shut down."""
+        return self._closed
+
+    @property
     def resource(self) -> dict[str, Any]:
         """The attributes of the provider's resource; empty if it does not tell."""
         resource = getattr(self.provider, "resource", None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import threading
+import weakref
 from collections import deque
 
 from opentelemetry.sdk.trace.id_generator import IdGenerator
@@ -24,8 +25,7 @@ class RunIdGenerator(IdGenerator):
     def __init__(self) -> None:
         self._local = threading.local()
         self._drawn: deque[int] = deque()
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._drawn.clear)  # a child must not repeat its parent's ids
+        _generators.add(self)
 
     def use_next(self, trace_id: int | None) -> None:
         """Give the next trace that this thread begins this id; None takes it back."""
@@ -52,7 +52,24 @@ class RunIdGenerator(IdGenerator):
         """True: run ids are random in all their bits (https://www.w3.org/TR/trace-context-2/#random-trace-id-flag)."""
         return True
 
+    def forget(self) -> None:
+        """Do not use what was drawn in advance."""
+        self._drawn.clear()
+
     def _draw(self) -> None:
         drawn = secrets.token_bytes(_SPAN_BYTES * _DRAWN_AT_ONCE)
         numbers = (int.from_bytes(drawn[at : at + _SPAN_BYTES], "big") for at in range(0, len(drawn), _SPAN_BYTES))
         self._drawn.extend(number for number in numbers if number)
+
+
+_generators: weakref.WeakSet[RunIdGenerator] = weakref.WeakSet()
+
+
+def _forget_all() -> None:
+    for generator in list(_generators):
+        generator.forget()
+
+
+# Once, because nothing takes it back: a forked child must not repeat its parent's ids.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)

@@ -98,6 +98,8 @@ class LogOpenTelemetry(Log):
         self._worker_provider = worker_provider
         self._lock = threading.Lock()
         self._pipeline: LogPipeline | None = None
+        self._lost: list[tuple[int, str]] = []
+        self._runs: set[str] = set()
         self._tap = Tap(self._level, self._begin)
 
     @property
@@ -107,8 +109,6 @@ class LogOpenTelemetry(Log):
 
     def info(self, **kwargs: Any) -> None:
         """Record at INFO."""
-        if kwargs.get("event") == logs.WORKFLOW_STARTED:
-            self._look_at_logging()
         self._record(logging.INFO, **kwargs)
 
     def error(self, **kwargs: Any) -> None:
@@ -142,17 +142,24 @@ class LogOpenTelemetry(Log):
 
     def take_dropped(self) -> list[Dropped]:
         """The records that our own exporter could not deliver, and the lines that could not be recorded."""
-        lost = self._tap.take_lost()
+        lost, self._lost = self._lost + self._tap.take_lost(), []
         lost += self._pipeline.take_lost() if self._pipeline is not None else []
         return [Dropped(names.SIGNAL, items, why) for items, why in lost]
 
     def close(self, timeout: float) -> None:
-        """Leave `logging` as it was found, and shut the private provider down; one of the application's is left alone."""
+        """Leave `logging` as it was found, and shut the private provider down; one of the application's is left alone.
+
+        A later run begins a new one. As long as another workflow with this log has a run, it is only flushed.
+        """
+        if self._runs:
+            self.flush(timeout)
+            return
         self._tap.close()
         if self._pipeline is not None:
             self._pipeline.close(timeout, self._seconds)
 
     def _record(self, level: int, event: str = "", task: Task | None = None, run: Run | None = None) -> None:
+        self._follow(event, run)
         if level < self._level:
             return
         pipeline = self._begin()
@@ -169,13 +176,30 @@ class LogOpenTelemetry(Log):
             event_name=event,
         )
 
-    def _begin(self) -> LogPipeline:
-        """Settle which provider is used, at the first run: the application has had its time to set one up."""
-        if self._pipeline is None:
-            with self._lock:
-                if self._pipeline is None:
-                    self._pipeline = self._choose()
-        return self._pipeline
+    def _follow(self, event: str, run: Run | None) -> None:
+        """Begin with a run, and know which ones have not ended."""
+        if run is None:
+            return
+        if event == logs.WORKFLOW_STARTED:
+            self._begin(anew=True)
+            self._runs.add(run.run_id)
+            self._look_at_logging()
+        elif event in _ENDS:
+            self._runs.discard(run.run_id)
+
+    def _begin(self, *, anew: bool = False) -> LogPipeline:
+        """Settle which provider is used, at the first run: the application has had its time to set one up.
+
+        `anew`: one that has been closed will not do.
+        """
+        found = self._pipeline
+        if found is not None and not (anew and found.is_closed):
+            return found
+        with self._lock:
+            if self._pipeline is None or (anew and self._pipeline.is_closed):
+                self._lost += self._pipeline.take_lost() if self._pipeline is not None else []
+                self._pipeline = self._choose()
+            return self._pipeline
 
     def _choose(self) -> LogPipeline:
         found = None if self._endpoint else foreign_pipeline(self._given)

@@ -15,6 +15,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 from dotflow.lines import fields_of
 from dotflow.names import logs, spans
 from dotflow.text import storable
+from dotflow_otel.shortened import LINE, MESSAGE, STACKTRACE, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,6 +57,7 @@ _OF_TASK: Final = {
 IDS: Final = frozenset((*_OF_IDS, logs.TRACE_ID, logs.SPAN_ID))
 _OF_RUN: Final = {**_OF_IDS, logs.STATUS: RUN_STATUS, logs.DURATION: DURATION}
 
+_MOST: Final = {spans.EXCEPTION_MESSAGE: MESSAGE, spans.EXCEPTION_STACKTRACE: STACKTRACE}
 _DEPTH = 5
 _INT64 = 1 << 63
 _TRACE_ID_DIGITS, _SPAN_ID_DIGITS = 32, 16
@@ -70,6 +72,9 @@ def attributes_of(task: Task | None, run: Run | None) -> tuple[Attributes, Conte
     found: Attributes = {name: text(fields[field]) for field, name in names.items() if field in fields}
     if logs.ERROR_TYPE in fields:
         found[spans.ERROR_TYPE] = found[spans.EXCEPTION_TYPE]
+    for name, most in _MOST.items():
+        if name in found:
+            found[name] = shortened(found[name], most)
     for name, value in task.recorded.items() if task is not None and logs.RECORDED in fields else ():
         found[spans.RECORDED_PREFIX + name] = value
     if RETRY_IN in found:
@@ -112,7 +117,7 @@ def _plain(value: Any, depth: int) -> Any:
     if isinstance(value, int) and -_INT64 <= value < _INT64:
         return value
     if isinstance(value, str):
-        return text(value)
+        return shortened(text(value), LINE)
     if depth and type(value) in (list, tuple):
         items = [_plain(item, depth - 1) for item in value]
         # Of one type, since the SDK before 1.45, like many a backend, knows no other arrays.
@@ -120,7 +125,7 @@ def _plain(value: Any, depth: int) -> Any:
         return [None if item is None else text(_described(item)) for item in value] if is_mixed else items
     if depth and type(value) is dict:
         return {text(str(key)) or '""': _plain(item, depth - 1) for key, item in value.items()}
-    return text(_described(value))
+    return shortened(text(_described(value)), LINE)
 
 
 def _described(value: object) -> str:

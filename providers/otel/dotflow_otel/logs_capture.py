@@ -16,6 +16,7 @@ from dotflow.current import current_span
 from dotflow.names import logs, spans
 from dotflow.outcome import ErrorInfo
 from dotflow_otel import logs_attributes as names
+from dotflow_otel.shortened import LINE, MESSAGE, STACKTRACE, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -179,7 +180,7 @@ def _write(pipeline: LogPipeline, step: OfStep, record: logging.LogRecord) -> No
 
 def _message_of(record: logging.LogRecord) -> str:
     try:
-        return str(names.text(record.getMessage()))
+        return shortened(names.text(record.getMessage()), LINE)
     except Exception:  # noqa: BLE001 - arguments that do not fit; a handler that prints would tell of it
         return str(names.plain(record.msg))
 
@@ -204,8 +205,8 @@ def _place_of(record: logging.LogRecord) -> dict[str, Any]:
     if error is not None:
         info = ErrorInfo.of(error)
         found[spans.EXCEPTION_TYPE] = names.text(info.exception)
-        found[spans.EXCEPTION_MESSAGE] = names.text(info.message)
-        found[spans.EXCEPTION_STACKTRACE] = names.text(info.traceback)
+        found[spans.EXCEPTION_MESSAGE] = shortened(info.message, MESSAGE)
+        found[spans.EXCEPTION_STACKTRACE] = shortened(info.traceback, STACKTRACE)
     return found
 
 

@@ -63,6 +63,11 @@ class LogPipeline:
         return isinstance(self.provider, api.NoOpLoggerProvider)
 
     @property
+    def is_closed(self) -> bool:
+        """Whether it was ours and has been shut down."""
+        return self._closed
+
+    @property
     def resource(self) -> dict[str, Any]:
         """The attributes of the provider's resource; empty if it does not tell."""
         return dict(getattr(getattr(self.provider, "resource", None), "attributes", {}))

@@ -56,7 +56,7 @@ class LogOutbox(LogRecordProcessor):
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
         """Take a record in, or count it if there is no room."""
-        waiting = self._gate.enter()
+        waiting = self._gate.enter(log_record)
         if waiting is None:
             return
         self._batch.on_emit(log_record)

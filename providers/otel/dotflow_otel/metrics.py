@@ -97,6 +97,7 @@ class MetricsOpenTelemetry(Metrics):
         self._seconds = shutdown_timeout
         self._max_series = max_series
         self._active = ActiveRuns()
+        self._runs: set[object] = set()
         self._lock = threading.Lock()
         self._settled: _Settled | None = None
         self._declared: dict[tuple[str, str | None], None] = {}
@@ -125,6 +126,7 @@ class MetricsOpenTelemetry(Metrics):
         series = settled.series.workflow(name)
         settled.show_zeros(series)
         key = self._active.open(workflow_id, run.run_id if run else kwargs.get("run_id"), name)
+        self._runs.add(key)
         series.start(key, _seconds(run.started_ns if run else None))
 
     def workflow_completed(self, workflow_id: str, duration: float, *, run: Run | None = None) -> None:
@@ -216,7 +218,13 @@ class MetricsOpenTelemetry(Metrics):
         return [Dropped(_SIGNAL, lost, why)] if lost else []
 
     def close(self, timeout: float) -> None:
-        """Shut the private provider down; one of the application's is left alone. A later run begins a new one."""
+        """Shut the private provider down; one of the application's is left alone. A later run begins a new one.
+
+        As long as another workflow with these metrics has a run, it is only flushed: a new one would not know of that.
+        """
+        if self._runs:
+            self.flush(timeout)
+            return
         with self._lock:
             self._closed, settled = True, self._settled
             if settled is not None and settled.pipeline.is_ours:
@@ -271,6 +279,7 @@ class MetricsOpenTelemetry(Metrics):
 
     def _close(self, workflow_id: str, run: Run | None) -> tuple[object, WorkflowSeries]:
         key, name = self._active.close(workflow_id, run.run_id if run else None)
+        self._runs.discard(key)
         return key, self._begin().series.workflow((run.workflow_name if run else name) or workflow_id)
 
     def _count_error(self, series: TaskSeries, task: Task, context: Context) -> None:

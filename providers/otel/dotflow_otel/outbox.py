@@ -47,7 +47,7 @@ class Outbox(SpanProcessor):
     def __init__(self, exporter: SpanExporter, where: str, delay: float | None = None) -> None:
         """`delay`: seconds that a span waits at most for others, unless `OTEL_BSP_SCHEDULE_DELAY` says so."""
         self._deliveries = Deliveries(exporter)
-        self._gate = Gate(self._deliveries, _number(OTEL_BSP_MAX_QUEUE_SIZE, _DEFAULT_CAPACITY), where)
+        self._gate = Gate(self._deliveries, _number(OTEL_BSP_MAX_QUEUE_SIZE, _DEFAULT_CAPACITY), where, _more_for)
         millis = None if delay is None or OTEL_BSP_SCHEDULE_DELAY in os.environ else delay * 1000
         self._batch = BatchSpanProcessor(
             _WatchedExporter(exporter, self._deliveries),
@@ -64,7 +64,7 @@ class Outbox(SpanProcessor):
         """Take a span in, or count it if there is no room."""
         if not (span.context and span.context.trace_flags.sampled):
             return
-        waiting = self._gate.enter(_ROOM_FOR_RUNS if self._gate.is_full and _is_of_run(span) else 0)
+        waiting = self._gate.enter(span)
         if waiting is None:
             return
         self._batch.on_end(span)
@@ -123,8 +123,8 @@ class _WatchedExporter(SpanExporter):
         return self._exporter.force_flush(timeout_millis)
 
 
-def _is_of_run(span: ReadableSpan) -> bool:
-    return RUN_TRIGGER in (span.attributes or ())
+def _more_for(span: ReadableSpan) -> int:
+    return _ROOM_FOR_RUNS if RUN_TRIGGER in (span.attributes or ()) else 0
 
 
 def _number(variable: str, default: int) -> int:

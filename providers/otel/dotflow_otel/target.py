@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import importlib
+import logging
 import os
 import re
 import threading
@@ -61,7 +62,12 @@ class Target(NamedTuple):
             made = getattr(importlib.import_module(f"{package}.{module}"), name)
         except ModuleNotFoundError as error:
             raise MissingExtra(f"OTLP over {self.protocol}", extra) from error
-        return made(endpoint=self.url, timeout=0.75 * seconds)
+        reader = logging.getLogger("opentelemetry.util.re")
+        reader.addFilter(_without_header)
+        try:
+            return made(endpoint=self.url, timeout=0.75 * seconds)
+        finally:
+            reader.removeFilter(_without_header)
 
     @property
     def name(self) -> str:
@@ -176,6 +182,12 @@ def without_credentials(url: object) -> str:
     if tail and "@" in tail[0]:  # it may be a password that has a question mark in it
         return f"{scheme}{mark}..."
     return scheme + mark + place.rpartition("@")[2]
+
+
+def _without_header(record: logging.LogRecord) -> bool:
+    """The SDK quotes a header of `OTEL_EXPORTER_OTLP_HEADERS` that it cannot read, and with it the key that is in it."""
+    record.args = tuple("..." for _ in record.args or ())
+    return True
 
 
 def _check(endpoint: object) -> None:

@@ -21,6 +21,7 @@ from dotflow_otel.attributes import Attributes, Capture
 from dotflow_otel.carriers import Attached, Headers, baggage_of, callers_context, extract, has_span
 from dotflow_otel.export import Pipeline, foreign_pipeline, private_pipeline
 from dotflow_otel.options import check_provider, check_timeout
+from dotflow_otel.shortened import MESSAGE, STACKTRACE, shortened
 from dotflow_otel.target import target_of
 from dotflow_otel.worker import Destination, WorkerTracing
 
@@ -108,6 +109,7 @@ class TracerOpenTelemetry(Tracer):
         )
         self._lock = threading.Lock()
         self._pipeline: Pipeline | None = None
+        self._lost: list[tuple[int, str]] = []
         self._tracer: trace.Tracer = trace.NoOpTracer()
         self._runs: dict[str, _Open] = {}
         self._tasks: _Spans = {}
@@ -128,7 +130,7 @@ class TracerOpenTelemetry(Tracer):
         That of a scheduled run is always a root, with a link to what would have been its parent.
         """
         run_id, name = str(kwargs.get("run_id", "")), str(kwargs.get("name", workflow_id))
-        pipeline, parent, links = self._begin(), callers_context(), _link_to_earlier(run)
+        pipeline, parent, links = self._begin(anew=True), callers_context(), _link_to_earlier(run)
         if kwargs.get("trigger") == _SCHEDULE and has_span(parent):
             # Every tick is a trace of its own, whatever span the schedule was started in.
             links.append(Link(trace.get_current_span(parent).get_span_context()))
@@ -246,18 +248,31 @@ class TracerOpenTelemetry(Tracer):
 
     def take_dropped(self) -> list[Dropped]:
         """The spans that our own exporters could not deliver."""
-        lost = self._pipeline.take_lost() if self._pipeline is not None else []
+        lost, self._lost = self._lost, []
+        lost += self._pipeline.take_lost() if self._pipeline is not None else []
         return [Dropped(names.SIGNAL, items, why) for items, why in lost]
 
     def close(self, timeout: float) -> None:
-        """Shut the private provider down; one of the application's is left alone."""
-        if self._pipeline is not None:
-            self._pipeline.close(min(timeout, self._seconds))
+        """Shut the private provider down; one of the application's is left alone. A later run begins a new one.
 
-    def _begin(self, *, set_global: bool = False) -> Pipeline:
-        """Settle which provider is used, at the first run: the application has had its time to set one up."""
+        It is only flushed, and ends with the program, where others need it: as the global one, or by a run that another
+        workflow with this tracer has not ended yet.
+        """
+        pipeline = self._pipeline
+        if pipeline is None or not pipeline.is_ours:
+            return
+        is_needed = self._runs or trace.get_tracer_provider() is pipeline.provider
+        end = pipeline.flush if is_needed else pipeline.close
+        end(min(timeout, self._seconds))
+
+    def _begin(self, *, set_global: bool = False, anew: bool = False) -> Pipeline:
+        """Settle which provider is used, at the first run: the application has had its time to set one up.
+
+        `anew`: one that has been closed will not do.
+        """
         with self._lock:
-            if self._pipeline is None:
+            if self._pipeline is None or (anew and self._pipeline.is_closed):
+                self._lost += self._pipeline.take_lost() if self._pipeline is not None else []
                 self._pipeline = self._choose()
                 self._tracer = self._pipeline.provider.get_tracer(names.SCOPE)
             if set_global and isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
@@ -336,14 +351,15 @@ _Spans = dict[tuple[str, str], _Open]
 def _mark_failed(span: Span, error: TaskError, record: Outcome | None) -> None:
     """Make the span an error; with an outcome, also record its exception at the time it ended."""
     span.set_attribute(names.ERROR_TYPE, error.exception)
-    span.set_status(Status(StatusCode.ERROR, f"{error.exception}: {error.message}"))
+    message = shortened(error.message, MESSAGE)
+    span.set_status(Status(StatusCode.ERROR, f"{error.exception}: {message}"))
     if record is not None:
         span.add_event(
             names.EXCEPTION_EVENT,
             {
                 names.EXCEPTION_TYPE: error.exception,
-                names.EXCEPTION_MESSAGE: error.message,
-                names.EXCEPTION_STACKTRACE: error.traceback,
+                names.EXCEPTION_MESSAGE: message,
+                names.EXCEPTION_STACKTRACE: shortened(error.traceback, STACKTRACE),
             },
             timestamp=record.started_ns + record.duration_ns,
         )

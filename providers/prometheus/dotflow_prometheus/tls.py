@@ -36,8 +36,8 @@ class Tls(NamedTuple):
                 prometheus_client would serve without TLS if the key is missing, and would not ask clients for a
                 certificate if `client_auth_required` is.
         """
-        if not any(self):
-            return None
+        if all(option is None for option in self[:-1]) and not self.client_auth_required:
+            return None  # an empty text is no path, and no wish to be served without TLS
         self._check()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         certificate = f"certfile={_text(self.certfile)}, keyfile={_text(self.keyfile)}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
@@ -135,6 +134,9 @@ def _checked(options: Mapping[str, Any]) -> dict[str, Any]:
         raise InvalidOption(f"port={port!r}: a whole number from 1 to 65535")
     if isinstance(db, bool) or not isinstance(db, int) or db < 0:
         raise InvalidOption(f"db={db!r}: a whole number not below 0")
+    for name in ("username", "password"):
+        if options[name] is not None and not isinstance(options[name], str):
+            raise InvalidOption(f"{name}=<{type(options[name]).__name__}>: a text, or None")
     return dict(options)
 
 
@@ -189,6 +191,6 @@ def milliseconds(ttl: object) -> int | None:
     if ttl is None:
         return None
     is_number = isinstance(ttl, (int, float)) and not isinstance(ttl, bool)
-    if not is_number or not math.isfinite(ttl) or not 0 < ttl < 1e11:  # type: ignore[arg-type,operator]  # noqa: PLR2004
+    if not is_number or not 0 < ttl < 1e11:  # type: ignore[operator]  # noqa: PLR2004
         raise InvalidOption(f"ttl={ttl!r}: seconds, a finite number above 0, or None to keep contexts for ever")
     return max(1, round(ttl * 1000))  # type: ignore[operator]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 
+from dotflow.action import check_seconds as check_not_below_0
 from dotflow.errors import InvalidOption
 from dotflow.text import is_text
 
@@ -38,8 +38,8 @@ def check_prefix(prefix: object) -> None:
 
 def check_seconds(name: str, seconds: object) -> None:
     """Raise unless it is a number of seconds above 0."""
-    is_number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
-    if not (is_number and math.isfinite(seconds) and seconds > 0):  # type: ignore[arg-type,operator]
+    check_not_below_0(name, seconds)
+    if not seconds:
         raise InvalidOption(f"{name}={seconds!r}: a number of seconds above 0")
 
 

@@ -224,7 +224,8 @@ def test_bad_options(program):
         from dotflow.errors import InvalidOption
         for options in (
             {"service": ""}, {"service": 3}, {"tags": ["a"]}, {"tags": {"a": 1}}, {"shutdown_timeout": 0},
-            {"shutdown_timeout": "2"}, {"shutdown_timeout": float("inf")}, {"worker_setup": 3},
+            {"shutdown_timeout": "2"}, {"shutdown_timeout": float("inf")}, {"shutdown_timeout": 10**400},
+            {"worker_setup": 3},
         ):
             try:
                 TracerDatadog(**options)
@@ -232,7 +233,7 @@ def test_bad_options(program):
                 print(json.dumps([list(options)[0], str(error)]))
         """
     )
-    assert len(ended.reports) == 8
+    assert len(ended.reports) == 9
     for name, text in ended.reports:
         assert text.startswith(f"{name}=")
 

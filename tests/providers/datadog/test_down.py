@@ -112,6 +112,33 @@ def test_an_agent_that_does_not_answer_is_not_waited_for(silent, tmp_path):
         assert report["errors"] == []
 
 
+def test_runs_side_by_side_are_counted_once(silent, tmp_path):
+    text = f"""
+        {_STEPS}
+        tracing = TracerDatadog(shutdown_timeout=0.3)
+        together, one_line = threading.Barrier(4), threading.Lock()
+
+        @action(name="meets")
+        def meets():
+            together.wait(60)
+
+        def one(number):
+            with DotFlow(Config(tracer=tracing), name=f"nightly-{{number}}") as workflow:
+                workflow.task.add([works, works, meets])
+                found = workflow.start()
+            with one_line:
+                tell(found)
+
+        for number in range(4):
+            threading.Thread(target=one, args=[number]).start()
+        """
+    with start_program(text, silent, tmp_path) as process:
+        reports = [json.loads(process.stdout.readline()) for _ in range(4)]
+        process.kill()
+    assert [report["errors"] for report in reports] == [[]] * 4
+    assert sum(report["dropped"].get("spans", 0) for report in reports) == 4 * (_SPANS + 1)
+
+
 _A_LONG_RUN = """
         import logging
         has_failed = threading.Event()

@@ -7,7 +7,10 @@ import threading
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.sampling import Decision, StaticSampler
 
+from dotflow import Config, DotFlow, action
+from dotflow.providers import TracerOpenTelemetry
 from dotflow_otel.outbox import Outbox
 
 
@@ -68,3 +71,38 @@ def test_an_exporter_that_raises_loses_its_batch_and_says_so(gate):
     provider.force_flush()
     assert list(outbox.take_lost()) == [(3, "not delivered to a/file")]
     provider.shutdown()
+
+
+@pytest.mark.contained  # the flush at the end of the run, which is not let through
+def test_the_span_of_a_run_ends_last_and_finds_room_all_the_same(gate):
+    outbox = Outbox(gate, "http://there")
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(outbox)
+
+    @action(name="plain")
+    def plain():
+        return 1
+
+    with DotFlow(
+        Config(tracer=TracerOpenTelemetry(tracer_provider=provider), drain_timeout=0.1), name="full"
+    ) as workflow:
+        workflow.task.add([plain] * 20)
+        run = workflow.start()
+    assert list(outbox.take_lost()) == [(12, "8 others were waiting to be sent to http://there")]
+    gate.opened.set()
+    provider.force_flush()
+    assert gate.names == ["task plain"] * 8 + ["workflow full"]
+    assert run.status == "Completed"
+    provider.shutdown()
+
+
+def test_spans_that_are_recorded_but_not_sampled_are_neither_sent_nor_waited_for_nor_lost(gate):
+    gate.opened.set()
+    outbox = Outbox(gate, "http://there")
+    provider = TracerProvider(sampler=StaticSampler(Decision.RECORD_ONLY), shutdown_on_exit=False)
+    provider.add_span_processor(outbox)
+    for number in range(20):
+        provider.get_tracer("test").start_span(str(number)).end()
+    assert (outbox.taken, outbox.is_waiting, list(outbox.take_lost())) == (0, False, [])
+    provider.shutdown()
+    assert gate.names == []

@@ -143,6 +143,31 @@ def test_an_error_with_text_that_is_no_utf8_arrives_and_so_do_the_others(capfd):
     assert "codec" not in capfd.readouterr().err
 
 
+# --- errors
+
+
+@pytest.mark.parametrize("executor", ["inline", "process"])
+def test_each_failed_attempt_of_a_task_that_finally_fails_has_its_exception_and_nothing_else_has_one(executor):
+    @action(name="never", retry=3)
+    def never(initial_context):
+        raise ConnectionError(f"no answer from {initial_context.storage}")
+
+    with OtlpEndpoint() as endpoint, workflow_of(endpoint.url) as workflow:
+        workflow.task.add(never, initial_context="there")
+        run = workflow.start(executor=executor)
+    attempts = sorted(endpoint.named("attempt"), key=lambda span: span.start_ns)
+    assert [span.attributes["dotflow.attempt"] for span in attempts] == [1, 2, 3]
+    for span in attempts:
+        ((name, time_ns, event),) = span.events
+        assert (name, time_ns) == ("exception", span.end_ns)
+        assert (event["exception.type"], event["exception.message"]) == ("ConnectionError", "no answer from there")
+    task, root = endpoint.one("task never"), endpoint.one("workflow trap")
+    assert [span.status for span in (*attempts, task, root)] == [2] * 5
+    assert task.events == root.events == []
+    assert task.status_message == "ConnectionError: no answer from there"
+    assert len(run.tasks[0].errors) == 3
+
+
 # --- the ends of programs
 
 

@@ -335,9 +335,10 @@ def test_a_server_that_quotes_the_password_is_not_quoted():
     ("options", "text"),
     [
         *(({"port": port}, f"port={port!r}") for port in (0, -1, 65536, "6379", None, True, 6379.0)),
-        *(({"ttl": ttl}, f"ttl={ttl!r}") for ttl in (0, -1, "5", True, float("nan"), float("inf"), 1e12)),
+        *(({"ttl": ttl}, f"ttl={ttl!r}") for ttl in (0, -1, "5", True, float("nan"), float("inf"), 1e12, 10**400)),
         *(({"timeout": seconds}, f"timeout={seconds!r}") for seconds in (0, -1, "5", None)),
         *(({"db": db}, f"db={db!r}") for db in (-1, "0", True)),
+        *(({name: ["x"]}, f"{name}=<list>") for name in ("username", "password")),
         *(({"host": host}, "host=") for host in ("", " ", None, 5, "redis://localhost")),
         *(({"prefix": prefix}, "prefix=") for prefix in ("", None, b"x")),
         *(

@@ -277,6 +277,7 @@ def test_a_bare_caller_without_runs_and_keywords(listener):
         ({"tags": {"env": 1}, "dogstatsd": True}, "tags={'env': 1}"),
         ({"shutdown_timeout": 0}, "shutdown_timeout=0"),
         ({"shutdown_timeout": float("nan")}, "shutdown_timeout=nan"),
+        ({"shutdown_timeout": 10**400}, "shutdown_timeout=1000"),
     ],
 )
 def test_bad_options(options, text):

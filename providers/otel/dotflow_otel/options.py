@@ -1,0 +1,23 @@
+"""The options of the providers, checked."""
+
+from __future__ import annotations
+
+from dotflow.action import check_seconds
+from dotflow.errors import InvalidOption
+
+__all__ = ["check_provider", "check_timeout"]
+
+_METHODS = {"TracerProvider": "get_tracer", "MeterProvider": "get_meter", "LoggerProvider": "get_logger"}
+
+
+def check_provider(field: str, provider: object, kind: str) -> None:
+    """Raise unless it is None or can do what a provider of this kind does."""
+    if provider is not None and not callable(getattr(provider, _METHODS[kind], None)):
+        raise InvalidOption(f"{field}={provider!r}: an opentelemetry {kind}, or None")
+
+
+def check_timeout(seconds: object) -> None:
+    """Raise unless it is a number of seconds above 0."""
+    check_seconds("shutdown_timeout", seconds)
+    if not seconds:
+        raise InvalidOption(f"shutdown_timeout={seconds!r}: seconds, above 0")
