@@ -89,9 +89,15 @@ def _span_of_attempt(_: _Binding, carrier: Callable[..., Any]) -> Callable[[Task
 
 def _checked(headers: Any) -> Mapping[str, str]:
     """What a tracer calls headers, if it is that: they are read later, where nothing is contained any more."""
-    if not (type(headers) is dict or isinstance(headers, Mapping)):
-        raise TypeError(f"carrier() gave {type(headers).__name__} in place of W3C headers, a mapping of text to text")
-    return headers
+    if type(headers) not in _mappings:
+        if not isinstance(headers, Mapping):
+            raise TypeError(f"carrier() gave {type(headers).__name__} in place of W3C headers, a mapping of text to text")
+        _mappings.add(type(headers))  # to ask a second time takes longer than to know, and this is done for every task
+    found: Mapping[str, str] = headers
+    return found
+
+
+_mappings: set[type] = {dict}
 
 
 def _span_of_run(_: _Binding, carrier: Callable[..., Any]) -> Callable[[Run], object]:

@@ -119,6 +119,6 @@ class Attributes:
         if task.outcome is not None:
             values[names.PROCESS_PID] = task.outcome.pid
             values[names.HOST_NAME] = task.outcome.host
-            for name, value in task.recorded.items():
-                values[names.RECORDED_PREFIX + name] = value
+            if task.outcome.recorded:
+                values |= {names.RECORDED_PREFIX + name: value for name, value in task.outcome.recorded.items()}
         return values

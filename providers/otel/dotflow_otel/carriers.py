@@ -36,12 +36,12 @@ class Headers(Mapping[str, str]):
     By hand and not by a propagator, as it is done for every task: https://www.w3.org/TR/trace-context/#traceparent-header
     """
 
-    __slots__ = ("_baggage", "_ids", "_written", "context")
+    __slots__ = ("_ids", "_written", "baggage", "context")
 
     def __init__(self, ids: OtelSpanContext, context: Context, baggage: Mapping[str, str]) -> None:
         self.context: Context | None = context
         self._ids = ids
-        self._baggage = baggage
+        self.baggage = baggage
         self._written: dict[str, str] | None = None
 
     def __getitem__(self, name: str) -> str:
@@ -74,24 +74,23 @@ class Headers(Mapping[str, str]):
         headers = {TRACEPARENT: f"00-{ids.trace_id:032x}-{ids.span_id:016x}-{ids.trace_flags:02x}"}
         if ids.trace_state:
             headers["tracestate"] = ids.trace_state.to_header()
-        headers.update(self._baggage)
+        headers.update(self.baggage)
         return headers
 
 
 class Attached:
     """Makes a context current, and takes it back."""
 
-    __slots__ = ("_context", "_source", "_token")
+    __slots__ = ("_context", "_token")
 
     def __init__(self, context: Context) -> None:
         self._context = context
 
     def __enter__(self) -> None:
         self._token = otel_context.attach(self._context)
-        self._source = span_source.set(_CURRENT)
+        span_source.set(_CURRENT)  # not taken back: it tells what is current, which may be nothing
 
     def __exit__(self, *_: object) -> None:
-        span_source.reset(self._source)
         otel_context.detach(self._token)
 
 

@@ -111,6 +111,7 @@ class TracerOpenTelemetry(Tracer):
         self._pipeline: Pipeline | None = None
         self._lost: list[tuple[int, str]] = []
         self._tracer: trace.Tracer = trace.NoOpTracer()
+        self._follows_parents = False
         self._runs: dict[str, _Open] = {}
         self._tasks: _Spans = {}
         self._attempts: _Spans = {}
@@ -164,16 +165,15 @@ class TracerOpenTelemetry(Tracer):
     def start_task(self, task: Task) -> None:
         """Open the span of a task."""
         run = self._runs.get(task.run_id)
-        span = self._open(self._tasks, task, _task_span(task), run, task.started_ns)
+        span = self._open(self._tasks, task, _TASK_SPAN + task.name, run, task.started_ns)
         if self._captures and span.is_recording():
             span.set_attributes(self._attributes.of_input(task))
 
     def end_task(self, task: Task) -> None:
         """Close the span of a task; it is an error only if the task finally failed."""
-        opened = self._close(self._tasks, task)
-        if opened is None:
+        span = self._close(self._tasks, task)
+        if span is None:
             return
-        span = opened.span
         values = self._attributes.of_end(task, task.result or TypeResult.SUCCESS)
         values[names.TASK_STATUS] = task.status.value
         if self._captures:
@@ -186,11 +186,11 @@ class TracerOpenTelemetry(Tracer):
 
     def restore_task(self, task: Task) -> None:
         """A span without duration for a task that was not run, its result `skip`."""
-        self._open(self._tasks, task, _task_span(task), self._runs.get(task.run_id), task.queued_ns)
-        opened = self._close(self._tasks, task)
-        if opened is not None:
-            opened.span.set_attribute(names.RESULT, TypeResult.SKIP.value)
-            opened.span.end(end_time=task.queued_ns)
+        self._open(self._tasks, task, _TASK_SPAN + task.name, self._runs.get(task.run_id), task.queued_ns)
+        span = self._close(self._tasks, task)
+        if span is not None:
+            span.set_attribute(names.RESULT, TypeResult.SKIP.value)
+            span.end(end_time=task.queued_ns)
 
     def start_attempt(self, task: Task) -> None:
         """Open the span of an attempt, if the task may have more than one."""
@@ -200,10 +200,9 @@ class TracerOpenTelemetry(Tracer):
 
     def end_attempt(self, task: Task) -> None:
         """Close the span of an attempt."""
-        opened, outcome = self._close(self._attempts, task), task.outcome
-        if opened is None or outcome is None:
+        span, outcome = self._close(self._attempts, task), task.outcome
+        if span is None or outcome is None:
             return
-        span = opened.span
         span.set_attributes(self._attributes.of_end(task, outcome.result))
         if outcome.error is not None and task.error:
             _mark_failed(span, task.error, outcome)
@@ -214,13 +213,15 @@ class TracerOpenTelemetry(Tracer):
     def workflow_carrier(self, run: Run) -> Mapping[str, str]:
         """The W3C headers of a run's span."""
         opened = self._runs.get(run.run_id)
-        return opened.headers if opened else {}
+        return opened if opened is not None else {}
 
     def carrier(self, task: Task) -> Mapping[str, str]:
         """The W3C headers of a task's innermost open span."""
         key = (task.run_id, task.task_id)
-        opened = (self._attempts and self._attempts.get(key)) or self._tasks.get(key)
-        return opened.headers if opened else {}
+        opened = self._attempts.get(key) if self._attempts else None
+        if opened is None:
+            opened = self._tasks.get(key)
+        return opened if opened is not None else {}
 
     def attach(self, carrier: Mapping[str, str]) -> AbstractContextManager[None]:
         """Make the span current: here the span itself, in another process a remote parent."""
@@ -275,6 +276,7 @@ class TracerOpenTelemetry(Tracer):
                 self._lost += self._pipeline.take_lost() if self._pipeline is not None else []
                 self._pipeline = self._choose()
                 self._tracer = self._pipeline.provider.get_tracer(names.SCOPE)
+                self._follows_parents = _follows_parents(self._tracer)
             if set_global and isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
                 trace.set_tracer_provider(self._pipeline.provider)
             return self._pipeline
@@ -290,21 +292,22 @@ class TracerOpenTelemetry(Tracer):
         )
 
     def _open(self, kind: _Spans, task: Task, name: str, parent: _Open | None, start_ns: int | None) -> Span:
-        context = parent.context if parent else otel_context.get_current()
+        if parent is not None and parent.is_unsampled and self._follows_parents:
+            kind[task.run_id, task.task_id] = parent  # one span stands for all that are not there
+            return parent.span
+        context = parent.context if parent is not None else None
+        if context is None:
+            context = otel_context.get_current()
         span = self._tracer.start_span(name, context, attributes=self._attributes.of_task(task), start_time=start_ns)
-        if parent is not None and not (parent.is_recording or span.is_recording()):
-            kind[task.run_id, task.task_id] = parent  # nothing is sampled: one span stands for all that is not there
-        else:
-            kind[task.run_id, task.task_id] = _Open(span, context, parent)
+        kind[task.run_id, task.task_id] = _Open(span, context, parent)
         return span
 
-    def _close(self, kind: _Spans, task: Task) -> _Open | None:
+    def _close(self, kind: _Spans, task: Task) -> Span | None:
         """The span that is to be ended, if there is one that records."""
         opened = kind.pop((task.run_id, task.task_id), None)
         if opened is None or not opened.is_recording:
             return None
-        opened.headers.context = None  # the task keeps its headers, but not the span
-        return opened
+        return opened.release()
 
     @staticmethod
     def _mark_failed_run(span: Span, run: Run | None, result: TypeResult) -> None:
@@ -313,6 +316,17 @@ class TracerOpenTelemetry(Tracer):
         span.set_attribute(names.ERROR_TYPE, first.exception if first else result.value)
         text = ", ".join(task.task_id for task in failed[:10]) or result.value
         span.set_status(Status(StatusCode.ERROR, f"failed: {text}"))
+
+
+def _follows_parents(tracer: trace.Tracer) -> bool:
+    """Whether no span below an unsampled one can be sampled, so that the sampler need not be asked for each of them."""
+    sampling = sys.modules.get("opentelemetry.sdk.trace.sampling")
+    if sampling is None:  # a tracer of another make
+        return False
+    sampler = getattr(tracer, "sampler", None)
+    if isinstance(sampler, sampling.ParentBased):
+        sampler = getattr(sampler, "_local_parent_not_sampled", None)  # if that is not there any more, it is asked
+    return sampler is sampling.ALWAYS_OFF
 
 
 def _is_auto_instrumented() -> bool:
@@ -327,21 +341,29 @@ def _checked_limit(limit: object) -> int:
     return limit
 
 
-class _Open:
-    """A span that is open, the context in which it is the current one, and the W3C headers that name it.
+class _Open(Headers):
+    """A span that is open, the context in which it is the current one, and the W3C headers that name it: all in one.
 
-    `headers` is always the same object, so whoever asks twice can see that nothing has changed.
+    It is always the same object, so whoever asks twice can see that nothing has changed. The task keeps it for its ids when
+    the span has ended, without the span.
     """
 
-    __slots__ = ("baggage", "context", "headers", "is_recording", "span")
+    __slots__ = ("is_recording", "is_unsampled", "span")
 
     def __init__(self, span: Span, context: Context, parent: _Open | None = None) -> None:
+        # Without super(), as it is done for every task. A child has its parent's baggage.
+        ids = self._ids = span.get_span_context()
+        self._written = None
+        self.context = trace.set_span_in_context(span, context)
+        self.baggage = parent.baggage if parent is not None else baggage_of(context)
         self.span = span
         self.is_recording = span.is_recording()
-        self.context = trace.set_span_in_context(span, context)
-        # A child has its parent's baggage.
-        self.baggage: Mapping[str, str] = parent.baggage if parent else baggage_of(context)
-        self.headers = Headers(span.get_span_context(), self.context, self.baggage)
+        self.is_unsampled = not (self.is_recording or ids.trace_flags.sampled)
+
+    def release(self) -> Span:
+        """The span, to be ended; what is left are its ids."""
+        span, self.span, self.context = self.span, trace.INVALID_SPAN, None
+        return span
 
 
 _Spans = dict[tuple[str, str], _Open]
@@ -363,10 +385,6 @@ def _mark_failed(span: Span, error: TaskError, record: Outcome | None) -> None:
             },
             timestamp=record.started_ns + record.duration_ns,
         )
-
-
-def _task_span(task: Task) -> str:
-    return _TASK_SPAN + task.name
 
 
 def _has_attempts(task: Task) -> bool:

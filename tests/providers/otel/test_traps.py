@@ -10,8 +10,10 @@ import threading
 
 import pytest
 from opentelemetry.context import attach, detach
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
+from opentelemetry.sdk.trace import TracerProvider, sampling
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, get_current_span, set_span_in_context
 
 from dotflow import Config, DotFlow, action
 from dotflow.events import WorkflowEnded
@@ -234,6 +236,22 @@ def test_a_program_that_ends_without_closing_loses_no_span():
 # --- the application's own set-up
 
 
+class EverySecond(sampling.Sampler):
+    """Decides for each span apart, whatever its parent is: the first, the third and so on."""
+
+    def __init__(self):
+        self.asked = 0
+
+    def should_sample(self, parent_context, trace_id, name, kind=None, attributes=None, links=None, trace_state=None):
+        self.asked += 1
+        return sampling.SamplingResult(
+            sampling.Decision.RECORD_AND_SAMPLE if self.asked % 2 else sampling.Decision.DROP, attributes
+        )
+
+    def get_description(self):
+        return "every second"
+
+
 def test_a_provider_that_was_made_global_after_the_import_and_the_config_is_used():
     endpoint, done = spans_of_program("""
         @action(name="plain")
@@ -299,6 +317,43 @@ def test_a_callers_decision_to_sample_is_kept(sampled):
     assert run.trace_id == f"{0xABC:032x}"
     assert len(endpoint.spans) == (2 if sampled else 0)
     assert run.dropped == {}
+
+
+SAMPLERS = {
+    "off": (sampling.ALWAYS_OFF, 0),
+    "by parent, off": (sampling.ParentBased(sampling.ALWAYS_OFF), 0),
+    "by parent, none of them": (sampling.ParentBased(sampling.TraceIdRatioBased(0.0)), 0),
+    "on": (sampling.ALWAYS_ON, 5),
+    "each for itself": (EverySecond(), 3),
+    "by parent, but on below an unsampled one": (
+        sampling.ParentBased(sampling.ALWAYS_OFF, local_parent_not_sampled=sampling.ALWAYS_ON),
+        4,
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", SAMPLERS)
+def test_every_sampler_decides_for_the_spans_that_are_its_to_decide(kind):
+    sampler, count = SAMPLERS[kind]
+    exporter, seen = InMemorySpanExporter(), []
+
+    @action(name="look", retry=2)
+    def look():
+        ids = get_current_span().get_span_context()
+        seen.append((ids.is_valid, ids.trace_flags.sampled))
+        if len(seen) % 2:
+            raise ValueError("again")
+
+    provider = TracerProvider(sampler=sampler, shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    with DotFlow(Config(tracer=TracerOpenTelemetry(tracer_provider=provider)), name="sampled") as workflow:
+        workflow.task.add(step=[plain, look])
+        run = workflow.start()
+    assert len(exporter.get_finished_spans()) == count
+    assert {valid for valid, _ in seen} == {True}
+    assert {ids.trace_id for task in run.tasks for ids in (task.span, task.innermost_span)} == {run.trace_id}
+    if count in (0, 5):
+        assert {sampled for _, sampled in seen} == {bool(count)}
 
 
 def test_a_provider_without_a_processor_costs_nothing_and_says_nothing(capfd):
