@@ -91,7 +91,9 @@ def _checked(headers: Any) -> Mapping[str, str]:
     """What a tracer calls headers, if it is that: they are read later, where nothing is contained any more."""
     if type(headers) not in _mappings:
         if not isinstance(headers, Mapping):
-            raise TypeError(f"carrier() gave {type(headers).__name__} in place of W3C headers, a mapping of text to text")
+            raise TypeError(
+                f"carrier() gave {type(headers).__name__} in place of W3C headers, a mapping of text to text"
+            )
         _mappings.add(type(headers))  # to ask a second time takes longer than to know, and this is done for every task
     found: Mapping[str, str] = headers
     return found
