@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import socket
 import threading
@@ -23,6 +24,11 @@ __all__ = ["Endpoint", "PortUnavailable"]
 _logger = logging.getLogger(logs.LOGGER)
 
 _PATIENCE_SECONDS: Final = 30  # for a client that says nothing, or takes nothing
+_ABOUT_THE_PORT: Final = (errno.EADDRINUSE, errno.EACCES, errno.EPERM)
+_ANOTHER_PORT: Final = "choose another port, or port=0 for any free one"
+_ANOTHER_HOST: Final = (
+    "host= is a name or an address of this machine, such as '127.0.0.1', or '0.0.0.0' for all of them"
+)
 
 
 class PortUnavailable(DotflowError, OSError):
@@ -95,8 +101,9 @@ class _Handler(WSGIRequestHandler):
 
 def _unavailable(host: str, port: int, error: OSError | UnicodeError) -> PortUnavailable:
     reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-    text = f"cannot serve metrics at {_netloc(host, port)}: {reason}; choose another port, or port=0 for any free one"
-    return PortUnavailable(getattr(error, "errno", None), text)
+    number = getattr(error, "errno", None)
+    what = _ANOTHER_PORT if number in _ABOUT_THE_PORT else _ANOTHER_HOST
+    return PortUnavailable(number, f"cannot serve metrics at {_netloc(host, port)}: {reason}; {what}")
 
 
 def _netloc(host: str, port: int) -> str:

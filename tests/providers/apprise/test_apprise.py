@@ -218,6 +218,31 @@ def test_the_run_goes_on(kind, contained, caplog, capfd):
 
 
 @pytest.mark.contained
+@pytest.mark.parametrize("kind", ["stopped", "no HTTP", "slow"])
+def test_a_service_that_fails_in_the_middle_of_a_run(kind, contained):
+    gate = threading.Event()
+    with receiver() as listening:
+
+        @action(name="breaks")
+        def breaks():
+            listening.wait_for(3)
+            if kind == "stopped":
+                listening.stop()
+            listening.usual = Answer(gate=gate) if kind == "slow" else FAILING["no HTTP"][0]
+
+        run = run_of(NotifyApprise(url_of(listening), timeout=0.2), extract, breaks, extract)
+        came = [message["title"] for message in listening.jsons[:3]]
+        gate.set()
+    assert came == [
+        f"nightly-etl / {task}" for task in ("extract: In progress", "extract: Completed", "breaks: In progress")
+    ]
+    assert run.status == "Completed"
+    assert run.provider_errors == {HOOK: 3}
+    assert run.dropped == {}
+    assert len(contained) == 1
+
+
+@pytest.mark.contained
 def test_a_service_that_fails_starves_no_other():
     with receiver(usual=Answer(500)) as broken, receiver() as working:
         run = run_of(NotifyApprise([url_of(broken), url_of(working)]), extract)

@@ -298,18 +298,35 @@ def test_an_s3_that_refuses_connections_tells_so_when_its_retries_are_over(broke
     storage.close(1)
 
 
-@pytest.mark.parametrize(
-    "nonsense",
-    [
-        b"",
-        b"\0" * 64,
-        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\nshort",
-        b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n",
-        b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n",
-    ],
-    ids=["nothing", "zeros", "another content", "cut off", "500", "403"],
-)
+NONSENSE = {
+    "nothing": b"",
+    "zeros": b"\0" * 64,
+    "another content": b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong",
+    "cut off": b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\nshort",
+    "500": b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n",
+    "403": b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("kind", NONSENSE)
+def test_nonsense_in_the_middle_of_a_run_fails_the_task(server, kind):
+    with Garbling(server.port) as between:
+        storage = StorageFsspec("s3://dotflow/w", deadline=LIMIT / 2, **S3Server.options_at(between.port))
+
+        def garble():
+            between.nonsense = NONSENSE[kind]
+            storage._folder._deadline = 0.5  # from now on; before, it may be busy
+
+        run_of(storage, garble)
+        between.nonsense = None
+        storage._folder._deadline = LIMIT / 2
+        assert storage.get("w:first").storage == 1
+        assert storage.get("w:second").is_empty
+        storage.clear("w")
+        storage.close(1)
+
+
+@pytest.mark.parametrize("nonsense", NONSENSE.values(), ids=NONSENSE)
 def test_nonsense_is_never_a_result(nonsense):
     with Garbling(nonsense=nonsense) as server:
         storage = StorageFsspec("s3://dotflow/w", deadline=0.5, **S3Server.options_at(server.port))
