@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from dotflow.abc import Log, Metrics, Notify, Scheduler, Server, Storage, Tracer
@@ -29,7 +29,7 @@ class Config:
 
     Raises:
         NotCallableObject: an argument is not an instance of its contract.
-        InvalidOption: a listener that cannot be called, or a timeout that is no time.
+        InvalidOption: a listener that cannot be called, a timeout that is no time, a clock that tells none.
     """
 
     def __init__(
@@ -56,8 +56,8 @@ class Config:
         self.metrics: Metrics = _provider("metrics", metrics, Metrics, defaults.MetricsDefault)
         self.listeners = _listeners(listeners)
         self.drain_timeout = _seconds("drain_timeout", drain_timeout)
-        self.clock: Clock = clock or SystemClock()
-        self.ids: IdSource = ids or RandomIds()
+        self.clock: Clock = _capable("clock", clock or SystemClock(), "time_ns", "monotonic_ns", "wait")
+        self.ids: IdSource = _capable("ids", ids or RandomIds(), "run_id")
 
 
 def _provider(name: str, given: P | None, contract: type[P], default: Callable[[], P]) -> P:
@@ -69,12 +69,20 @@ def _provider(name: str, given: P | None, contract: type[P], default: Callable[[
 
 
 def _listeners(given: Sequence[Listener]) -> tuple[Listener, ...]:
-    if callable(given):
+    if callable(given) or not isinstance(given, Iterable):
         raise InvalidOption("listeners=...: a list of callables; write listeners=[f]")
     for listener in given:
         if not callable(listener):
             raise InvalidOption(f"listeners=[..., {listener!r}]: a listener is called with each event, this cannot be")
     return tuple(given)
+
+
+def _capable(name: str, given: P, *methods: str) -> P:
+    """What was given, if it has these methods."""
+    missing = [method for method in methods if not callable(getattr(given, method, None))]
+    if missing:
+        raise InvalidOption(f"{name}={given!r}: it has no {', '.join(missing)}; see dotflow.clock")
+    return given
 
 
 def _seconds(name: str, value: float) -> float:

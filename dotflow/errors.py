@@ -25,6 +25,7 @@ __all__ = [
     "StepSignatureError",
     "StorageError",
     "StorageNotPersistent",
+    "UnknownKeyword",
     "WorkerDied",
     "WorkflowClosed",
 ]
@@ -63,6 +64,13 @@ class InvalidChoice(DotflowError, ValueError):
     def __init__(self, name: str, given: object, allowed: Iterable[str]) -> None:
         words = ", ".join(repr(word) for word in allowed)
         super().__init__(f"{name}={given!r} is not known: use one of {words}")
+
+
+class UnknownKeyword(DotflowError, TypeError):
+    """A keyword that a call does not take."""
+
+    def __init__(self, call: str, given: Iterable[str], allowed: Iterable[str]) -> None:
+        super().__init__(f"{call} does not know {', '.join(sorted(given))}: it takes {', '.join(allowed)}")
 
 
 class InvalidOption(DotflowError, ValueError):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from dotflow.errors import InvalidChoice, InvalidOption
+from dotflow.errors import InvalidChoice, InvalidOption, UnknownKeyword
 from dotflow.modes import EXECUTORS, MODES, ON_INPUT_CHANGE, SEQUENTIAL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from concurrent.futures import Executor
 
 __all__ = ["StartOptions"]
@@ -33,6 +33,18 @@ class StartOptions:
     fingerprint: Callable[[Any], str] | None = None
     executor: str | Executor | None = None
     max_workers: int | None = None
+
+    @classmethod
+    def of(cls, call: str, keywords: Mapping[str, Any]) -> StartOptions:
+        """Those that the caller of `call` has given.
+
+        Raises:
+            UnknownKeyword: one that `start` does not take.
+        """
+        allowed = [field.name for field in fields(cls)]
+        if unknown := set(keywords).difference(allowed):
+            raise UnknownKeyword(call, unknown, allowed)
+        return cls(**keywords)
 
     def __post_init__(self) -> None:
         _check_choice("mode", self.mode, MODES)

@@ -143,7 +143,7 @@ class DotFlow:
         """
         from dotflow.engine.loop import in_thread
 
-        options = StartOptions(mode=mode, **kwargs)
+        options = StartOptions.of("start_async()", {"mode": mode, **kwargs})
         return await in_thread(
             lambda loop, began: self._start("resume" if options.resume else "manual", options, loop=loop, began=began)
         )
@@ -152,9 +152,9 @@ class DotFlow:
         """Hand `start` with these keywords to `Config.scheduler`, which calls it at every tick. Blocks until it ends.
 
         Raises:
-            InvalidChoice, InvalidOption, TypeError: a keyword that `start` would refuse, before the first tick.
+            InvalidChoice, InvalidOption, UnknownKeyword: a keyword that `start` would refuse, before the first tick.
         """
-        StartOptions(**kwargs)
+        StartOptions.of("schedule()", kwargs)
         if type(self.config.scheduler) is SchedulerDefault:
             _logger.warning("nothing is scheduled: give DotFlow a Config(scheduler=...)")
         self._scheduled.open()

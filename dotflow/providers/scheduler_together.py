@@ -66,7 +66,7 @@ class Schedules:
             InvalidOption: a workflow that has no scheduler.
             SchedulerBusy: it has the same scheduler as another one.
         """
-        StartOptions(**kwargs)
+        StartOptions.of("Schedules.add()", kwargs)
         scheduler = workflow.config.scheduler
         if type(scheduler) is SchedulerDefault:
             raise InvalidOption(f"workflow {workflow.name!r} has no scheduler: give it a Config(scheduler=...)")

@@ -211,6 +211,8 @@ class StorageFile(Storage):
 
 
 def _directory(path: str | os.PathLike[str]) -> Path:
+    if not isinstance(path, (str, os.PathLike)):
+        raise InvalidOption(f"StorageFile(path={path!r}): the path of a directory, as text or a Path")
     if not os.fspath(path):
         raise InvalidOption("StorageFile(path=...) is empty: name a directory")
     directory = Path(path).absolute()

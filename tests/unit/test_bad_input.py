@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 
@@ -276,3 +277,29 @@ def test_an_error_that_no_backend_could_take_is_told_with_escapes():
     assert error.message == r"caf\udce9 is missing"
     assert error.traceback.endswith("FileNotFoundError: caf\\udce9 is missing\n")
     error.traceback.encode()
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Config(clock=5), "clock=5: it has no time_ns, monotonic_ns, wait"),
+        (lambda: Config(ids=5), "ids=5: it has no run_id"),
+        (lambda: Config(listeners=5), "listeners=...: a list of callables"),
+        (lambda: StorageFile(None), "StorageFile(path=None): the path of a directory"),
+        (lambda: StorageFile(b"x"), "StorageFile(path=b'x'): the path of a directory"),
+        (lambda: DotFlow().schedule(nonsense=1), "schedule() does not know nonsense: it takes mode, keep_going"),
+    ],
+)
+def test_what_cannot_work_is_named_before_anything_runs(make, said):
+    with pytest.raises(DotflowError) as raised:
+        make()
+    assert said in str(raised.value)
+
+
+async def _start_with(**keywords):
+    await DotFlow().start_async(**keywords)
+
+
+def test_a_keyword_that_start_does_not_take_is_a_type_error_elsewhere_too():
+    with pytest.raises(TypeError, match="start_async\\(\\) does not know color: it takes mode"):
+        asyncio.run(_start_with(color="red"))
