@@ -366,15 +366,16 @@ class Coordinator:
         """The program is being ended, or the engine itself has failed: end everything that was begun."""
         self._cancelling = True
         self._run.result = TypeResult.FAILURE if isinstance(cause, Exception) else TypeResult.CANCELLATION
+        running = [(flight, self._executor.pid_of(attempt)) for attempt, flight in self._running.items()]
         self._executor.cancel()
-        running = list(self._running.values())
         self._running.clear()
-        for flight in running:
-            self._settle_as_cancelled(flight, cause)
+        for flight, pid in running:
+            self._settle_as_cancelled(flight, cause, pid)
         self._cancel()
 
-    def _settle_as_cancelled(self, flight: _Flight, cause: BaseException) -> None:
+    def _settle_as_cancelled(self, flight: _Flight, cause: BaseException, pid: int | None = None) -> None:
         outcome = blank_outcome(self._clock)
+        outcome.pid = pid or outcome.pid
         outcome.duration_ns = max(0, outcome.started_ns - flight.task.attempt_started_ns)
         outcome.started_ns = flight.task.attempt_started_ns
         self._settle(flight, outcome.fail(cause, TypeResult.CANCELLATION))

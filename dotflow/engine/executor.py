@@ -43,6 +43,11 @@ class Executor(ABC):
     def cancel(self) -> None:
         """Give up what can be given up; the outcomes still come through `next`, as cancelled."""
 
+    def pid_of(self, attempt: Attempt) -> int | None:
+        """The process that has an attempt, if that is known and not this one."""
+        del attempt
+        return None
+
     @property
     def is_buffering(self) -> bool:
         """Whether telemetry of the steps' own waits elsewhere, to be sent by `flush`."""

@@ -93,6 +93,11 @@ class PooledExecutor(Executor, Generic[Where]):
         for out in self._out.values():
             self._give_up(out)
 
+    def pid_of(self, attempt: Attempt) -> int | None:
+        """The process that has an attempt, if that is known and not this one."""
+        out = self._out.get(attempt)
+        return self._pid_of(out) if out is not None else None
+
     def _cancel_one(self) -> tuple[Attempt, Outcome]:
         cancelled = AttemptCancelled("the run was cancelled while the step was running; it was given up")
         return self._end(next(iter(self._out)), cancelled, TypeResult.CANCELLATION)

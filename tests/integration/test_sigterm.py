@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 
@@ -58,6 +59,22 @@ def test_a_run_in_the_background_too():
     """)
     assert found.run == ["Failed", "cancellation"]
     assert found.status == 128 + signal.SIGTERM, found.err
+
+
+def test_the_span_of_an_attempt_in_a_worker_names_the_worker():
+    with OtlpEndpoint() as endpoint:
+        found = terminated(f"""
+            import os
+            from dotflow.providers import TracerOpenTelemetry
+            @action
+            def step(): block()
+            workflow = DotFlow(Config(tracer=TracerOpenTelemetry(endpoint={endpoint.url!r})), name="w")
+            workflow.task.add(step)
+            run_and_report(workflow, executor="process")
+        """)
+    span = endpoint.one("task step")
+    assert span.attributes["dotflow.result"] == "cancellation"
+    assert span.attributes["process.pid"] not in (found.pid, os.getpid())
 
 
 def test_the_spans_of_such_a_run_arrive():

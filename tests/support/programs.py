@@ -99,7 +99,7 @@ class Ended(Report):
 
     def __init__(self, process):
         out, self.err = process.communicate(timeout=LIMIT)
-        self.status, self.lines = process.returncode, out.splitlines()
+        self.pid, self.status, self.lines = process.pid, process.returncode, out.splitlines()
         assert self.lines, self.err
         super().__init__(self.lines[-1])
 
