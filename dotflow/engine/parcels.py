@@ -70,8 +70,7 @@ class Packer:
         """The step's module, if a worker could not import it by its name: loaded from a path, by a test runner and so on."""
         name = getattr(named_part(step.source), "__module__", None) or "__main__"
         if name not in self._by_value:
-            module = sys.modules.get(name)
-            self._by_value[name] = None if module is None or _is_importable(name, module) else module
+            self._by_value[name] = _not_importable(name)
         return self._by_value[name]
 
 
@@ -84,7 +83,8 @@ def pickle_sides(sides: dict[str, WorkerSide]) -> bytes:
     pickled = []
     for provider, side in sides.items():
         try:
-            pickled.append((provider, cloudpickle.dumps(side)))
+            with _by_value(_not_importable(type(side).__module__)):
+                pickled.append((provider, cloudpickle.dumps(side)))
         except Exception as error:
             raise NotPicklable(f"what Config({provider}=...) sends to workers", "pickled", error) from error
     return pickle.dumps(pickled)
@@ -164,6 +164,12 @@ def _by_value(module: ModuleType | None) -> Iterator[None]:
             yield
         finally:
             cloudpickle.unregister_pickle_by_value(module)
+
+
+def _not_importable(name: str) -> ModuleType | None:
+    """The module of this name, if a worker could not import it; None if it could."""
+    module = sys.modules.get(name)
+    return None if module is None or _is_importable(name, module) else module
 
 
 def _is_importable(name: str, module: ModuleType) -> bool:

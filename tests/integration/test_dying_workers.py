@@ -194,7 +194,7 @@ def test_while_a_value_is_taken_apart_or_made_again_in_it(watch, ledger, moment,
     run = watch(step, initial=[bytes(BIG), deadly]).run()
     assert ends_of(run) == [["WorkerDied"]]
     assert run.status == ("Failed" if retry == 1 else "Completed")
-    assert len(ledger.pids(moment)) == retry
+    assert len(set(ledger.pids(moment))) == retry  # one that travels by value is taken apart twice
 
 
 def test_while_a_large_result_is_on_its_way(watch, ledger):

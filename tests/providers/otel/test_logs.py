@@ -271,7 +271,8 @@ def test_lines_belong_to_the_attempt_and_to_the_span_that_is_current(endpoint, s
             "code.function.name": "speaks_in_spans",
             "code.line.number": LINE_OF_INNER,
         }
-        assert Path(inner.attributes["code.file.path"]).name == HERE.name
+        # Code that travels by value, as it does where a worker cannot import this module, has no file any more.
+        assert Path(inner.attributes["code.file.path"]).name in (HERE.name, "<dynamic-code>")
     assert {(r.trace_id, r.flags & 1, r.scope) for r in endpoint.lines} == {(done.run_id, 1, "mine")}
     assert {str(r.resource) for r in endpoint.records} == {str(endpoint.lines[0].resource)}
 
