@@ -220,7 +220,10 @@ def test_every_tick_of_a_schedule_is_a_trace_of_its_own(jaeger, config):
         workflow.task.add(extract)
         workflow.schedule(on_success=count)
     for run_id in runs:
-        root, task = jaeger.trace(run_id)
+        spans = jaeger.trace(run_id)
+        check_times(spans)
+        check_statuses(spans)
+        root, task = spans
         assert (root.name, root.tags["dotflow.run.trigger"]) == ("workflow scheduled", "schedule")
         assert task.parent_id == root.span_id
     assert len(set(runs)) == 3
