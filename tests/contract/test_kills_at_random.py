@@ -60,8 +60,10 @@ class Coordinator:
         """Kill it when so many tasks have begun; those that had begun by then."""
         lines = [self._process.stdout.readline() for _ in range(count)]
         self._process.kill()
-        rest, _ = self._process.communicate(timeout=LIMIT)
-        told = [line.strip() for line in [*lines, *rest.splitlines()]]
+        lines += self._process.stdout.readlines()  # communicate() would not see what readline() has read ahead
+        self._process.wait(LIMIT)
+        self._process.stdout.close()
+        told = [line.strip() for line in lines]
         return [int(line) for line in told if line.isdecimal()]
 
     def ends(self) -> list[str]:
