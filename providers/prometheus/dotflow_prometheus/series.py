@@ -64,9 +64,12 @@ class Series:
         return self._errors.get((*task.labels, error_type), (*task.labels, OVERFLOW))
 
     def record(self, task: TaskSeries, recorded: Mapping[str, float]) -> None:
-        """What a task measured itself, by name: each replaces what was there."""
+        """What a task measured itself, by name: each replaces what was there.
+
+        The negative zero becomes 0: it equals 0, so a page that holds 0 could not tell that the number has changed.
+        """
         for name, value in recorded.items():
-            self._recorded.get((*task.labels, name), (*task.labels, OVERFLOW)).value = value
+            self._recorded.get((*task.labels, name), (*task.labels, OVERFLOW)).value = value + 0.0
 
     def skipped(self, workflow: WorkflowSeries, reason: str) -> CounterSeries:
         """The scheduled runs of a workflow not made for this reason."""

@@ -70,6 +70,14 @@ def test_both_formats_say_the_same_as_prometheus_client(rounds):
         compared.check()
 
 
+def test_a_zero_is_the_same_whatever_its_sign():
+    compared = Compared()
+    for value in (0.0, -0.0, 0.0):
+        compared.metrics.task_completed(task("extract", recorded={"rows": value}))
+        compared.check()
+    assert b"-0.0" not in compared.pages["text"].write()
+
+
 @pytest.mark.contained
 def test_what_has_too_many_labels_too():
     compared = Compared()

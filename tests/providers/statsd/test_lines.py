@@ -238,7 +238,7 @@ def test_it_can_be_closed_twice_and_used_again(listener):
         metrics.close(5)
         metrics.close(5)
         listener.wait_for(f"dotflow.telemetry.dropped.logs:{number}|c")
-    assert set(threading.enumerate()) == before
+    assert set(threading.enumerate()) <= before  # others may have ended meanwhile
 
 
 def test_a_bare_caller_without_runs_and_keywords(listener):
