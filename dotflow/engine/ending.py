@@ -96,7 +96,12 @@ def _in_thread(
         name=f"dotflow-{method}-{kind}",
         daemon=True,
     )
-    thread.start()
+    try:
+        thread.start()
+    except (
+        RuntimeError
+    ):  # from Python 3.12 on none starts once the main thread has ended, where a background run may go on
+        thread.run()
     return kind, method, thread
 
 
@@ -108,6 +113,7 @@ def _await(
     timeout: float,
 ) -> None:
     for kind, method, thread in threads:
-        thread.join(max(0.0, deadline - time.monotonic()))
+        if thread.ident is not None:  # else its work is done already
+            thread.join(max(0.0, deadline - time.monotonic()))
         if thread.is_alive():
             containment.caught(run, kind, method, TimeoutError(f"no end after {timeout:g} s"))

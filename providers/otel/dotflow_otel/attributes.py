@@ -37,7 +37,10 @@ class Capture(NamedTuple):
         short = reprlib.Repr()
         short.maxstring = short.maxother = short.maxlong = self.limit
         short.maxlist = short.maxtuple = short.maxdict = short.maxset = short.maxfrozenset = short.maxdeque = 50
-        text = storable(value if isinstance(value, str) and len(value) <= self.limit else short.repr(value))
+        try:
+            text = storable(value if isinstance(value, str) and len(value) <= self.limit else short.repr(value))
+        except Exception as error:  # noqa: BLE001 - values are the user's; the span must not be lost with one
+            text = f"<not shown: its repr raised {type(error).__name__}>"
         return text if len(text) <= self.limit else text[: self.limit - len(_MORE)] + _MORE
 
 

@@ -49,12 +49,15 @@ class Outbox(SpanProcessor):
         self._deliveries = Deliveries(exporter)
         self._gate = Gate(self._deliveries, _number(OTEL_BSP_MAX_QUEUE_SIZE, _DEFAULT_CAPACITY), where, _more_for)
         millis = None if delay is None or OTEL_BSP_SCHEDULE_DELAY in os.environ else delay * 1000
+        # The SDK makes no processor at all whose batches are larger than its queue.
+        batch = min(_number(OTEL_BSP_MAX_EXPORT_BATCH_SIZE, _DEFAULT_BATCH), self._gate.capacity)
+        # Below a whole batch the exporter has no reason to begin, so there is nothing to wait for.
+        self._breathe_from = min(batch, self._gate.capacity - 1)
         self._batch = BatchSpanProcessor(
             _WatchedExporter(exporter, self._deliveries),
             max_queue_size=self._gate.capacity + _ROOM_FOR_RUNS,
             schedule_delay_millis=millis,
-            # The SDK makes no processor at all whose batches are larger than its queue.
-            max_export_batch_size=min(_number(OTEL_BSP_MAX_EXPORT_BATCH_SIZE, _DEFAULT_BATCH), self._gate.capacity),
+            max_export_batch_size=batch,
         )
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
@@ -68,7 +71,7 @@ class Outbox(SpanProcessor):
         if waiting is None:
             return
         self._batch.on_end(span)
-        if waiting * 4 > self._gate.capacity and not self._deliveries.is_busy:
+        if waiting >= self._breathe_from and not self._deliveries.is_busy:
             time.sleep(_BREATH_SECONDS)
 
     @property

@@ -23,7 +23,7 @@ from dotflow_otel.export import Pipeline, foreign_pipeline, private_pipeline
 from dotflow_otel.options import check_provider, check_timeout
 from dotflow_otel.shortened import MESSAGE, STACKTRACE, shortened
 from dotflow_otel.target import target_of
-from dotflow_otel.worker import Destination, WorkerTracing
+from dotflow_otel.worker import Destination, WorkerTracing, is_auto_instrumented
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -238,7 +238,7 @@ class TracerOpenTelemetry(Tracer):
                 file=str(self._file) if self._file else None,
                 seconds=self._seconds,
                 set_up=self._worker_setup,
-                auto_instrumented=_is_auto_instrumented(),
+                auto_instrumented=is_auto_instrumented(),
             )
         )
 
@@ -276,6 +276,7 @@ class TracerOpenTelemetry(Tracer):
                 self._lost += self._pipeline.take_lost() if self._pipeline is not None else []
                 self._pipeline = self._choose()
                 self._tracer = self._pipeline.provider.get_tracer(names.SCOPE)
+                _draw_ids_from_the_system(self._tracer)
                 self._follows_parents = _follows_parents(self._tracer)
             if set_global and isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
                 trace.set_tracer_provider(self._pipeline.provider)
@@ -318,6 +319,15 @@ class TracerOpenTelemetry(Tracer):
         span.set_status(Status(StatusCode.ERROR, f"failed: {text}"))
 
 
+def _draw_ids_from_the_system(tracer: trace.Tracer) -> None:
+    """Give our tracer, and no other of the application's provider, ids that a step which seeds `random` does not repeat."""
+    sdk = sys.modules.get("opentelemetry.sdk.trace.id_generator")
+    if sdk is not None and type(getattr(tracer, "id_generator", None)) is sdk.RandomIdGenerator:
+        from dotflow_otel.ids import RunIdGenerator
+
+        tracer.id_generator = RunIdGenerator()
+
+
 def _follows_parents(tracer: trace.Tracer) -> bool:
     """Whether no span below an unsampled one can be sampled, so that the sampler need not be asked for each of them."""
     sampling = sys.modules.get("opentelemetry.sdk.trace.sampling")
@@ -327,12 +337,6 @@ def _follows_parents(tracer: trace.Tracer) -> bool:
     if isinstance(sampler, sampling.ParentBased):
         sampler = getattr(sampler, "_local_parent_not_sampled", None)  # if that is not there any more, it is asked
     return sampler is sampling.ALWAYS_OFF
-
-
-def _is_auto_instrumented() -> bool:
-    """Whether this program was started by `opentelemetry-instrument`, which works through a `sitecustomize`."""
-    module = sys.modules.get("sitecustomize")
-    return "auto_instrumentation" in (getattr(module, "__file__", None) or "")
 
 
 def _checked_limit(limit: object) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -87,7 +88,7 @@ class WorkerTracing(WorkerSide):
             self._is_set_up = True
             there = self._destination
             try:
-                if there.auto_instrumented:
+                if there.auto_instrumented and not is_auto_instrumented():
                     _instrument()
                 if there.set_up is not None:
                     there.set_up()
@@ -106,6 +107,12 @@ class WorkerTracing(WorkerSide):
         from dotflow_otel.export import Pipeline
 
         return Pipeline(provider)
+
+
+def is_auto_instrumented() -> bool:
+    """Whether this program was started by `opentelemetry-instrument`, which works through a `sitecustomize`."""
+    module = sys.modules.get("sitecustomize")
+    return "auto_instrumentation" in (getattr(module, "__file__", None) or "")
 
 
 def _instrument() -> None:

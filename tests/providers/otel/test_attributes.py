@@ -86,6 +86,29 @@ def test_a_large_value_is_never_turned_into_text_as_a_whole(endpoint):
     assert large.looked_at < 100
 
 
+def test_a_value_that_cannot_be_shown_costs_no_span(endpoint):
+    class Unspeakable(str):
+        __slots__ = ()
+
+        def __len__(self):
+            raise LookupError
+
+    @action
+    def makes():
+        return Unspeakable("a")
+
+    @action
+    def counts():
+        return 10**5000
+
+    with DotFlow(Config(tracer=TracerOpenTelemetry(endpoint=endpoint.url, capture_contexts=True))) as workflow:
+        workflow.task.add([makes, counts])
+        run = workflow.start().raise_for_status()
+    assert (run.provider_errors, run.dropped) == ({}, {})
+    assert endpoint.one("task makes").attributes[names.CURRENT_CONTEXT] == "<not shown: its repr raised LookupError>"
+    assert len(endpoint.one("task counts").attributes[names.CURRENT_CONTEXT]) > 0
+
+
 @pytest.mark.parametrize(
     ("redact", "shown"),
     [

@@ -106,3 +106,20 @@ def test_spans_that_are_recorded_but_not_sampled_are_neither_sent_nor_waited_for
     assert (outbox.taken, outbox.is_waiting, list(outbox.take_lost())) == (0, False, [])
     provider.shutdown()
     assert gate.names == []
+
+
+@pytest.mark.parametrize("variable", ["OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "OTEL_BSP_MAX_QUEUE_SIZE"])
+def test_a_step_waits_for_the_exporter_only_where_a_whole_batch_waits(monkeypatch, variable):
+    monkeypatch.setenv(variable, "512")
+    breaths = []
+    monkeypatch.setattr("dotflow_otel.outbox.time.sleep", breaths.append)
+    gate = Gate()
+    gate.opened.set()
+    outbox = Outbox(gate, "http://there", delay=60)
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(outbox)
+    for _ in range(500):
+        provider.get_tracer("test").start_span("one").end()
+    assert breaths == []
+    provider.shutdown()
+    assert len(gate.names) == 500

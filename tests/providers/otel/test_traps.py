@@ -32,6 +32,29 @@ def workflow_of(url, *steps, **options) -> DotFlow:
     return workflow
 
 
+# --- ids
+
+
+def test_a_step_that_seeds_random_repeats_no_id_of_a_provider_of_the_applications():
+    """Its `RandomIdGenerator` draws from the global `random`. That of its other tracers stays what it was."""
+    import random
+
+    @action
+    def seeds():
+        random.seed(42)
+
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    with DotFlow(Config(tracer=TracerOpenTelemetry(tracer_provider=provider)), name="seeded") as workflow:
+        workflow.task.add([seeds] * 4)
+        runs = [workflow.start() for _ in range(3)]
+    contexts = [span.context for span in exporter.get_finished_spans()]
+    assert len({context.span_id for context in contexts}) == len(contexts) == 15
+    assert len({context.trace_id for context in contexts}) == len({run.trace_id for run in runs}) == 3
+    assert provider.get_tracer("mine").id_generator is provider.id_generator
+    provider.shutdown()
+
+
 # --- the collector
 
 

@@ -13,6 +13,7 @@ import pytest
 from dotflow import Config, DotFlow
 from support.metrics_runs import NAME, PROGRAM, bad, good, python, run
 from support.otlp_metrics import CUMULATIVE, DELTA
+from support.watched import until
 
 TEMPORALITY = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE"
 
@@ -207,9 +208,9 @@ def test_a_closed_provider_leaves_nothing_behind(endpoint, make):
         metrics.close(5.0)
     gc.collect()
     assert [each() for each in left] == [None] * 3
-    for thread in set(threading.enumerate()) - threads:
-        thread.join(20)  # those of the endpoint, which answer requests, end by themselves
-        assert not thread.is_alive(), thread
+    until(
+        lambda: set(threading.enumerate()) <= threads
+    )  # those of the endpoint, which answer requests, end by themselves
     assert not [name for name, _ in endpoint.prometheus() if "overflow" in name]
 
 
