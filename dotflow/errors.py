@@ -19,6 +19,7 @@ __all__ = [
     "MissingExtra",
     "NotCallableObject",
     "NotPicklable",
+    "ProgramImportedAgain",
     "RunFailed",
     "RunTimeout",
     "SerializationError",
@@ -126,6 +127,10 @@ class RunTimeout(DotflowError, TimeoutError):
 
 class WorkflowClosed(DotflowError, RuntimeError):
     """A start after `DotFlow.close()`, when the providers are gone."""
+
+
+class ProgramImportedAgain(DotflowError, RuntimeError):
+    """A child process of `multiprocessing` that is about to work imports the program, which starts a workflow unguarded."""
 
 
 class StorageError(DotflowError, OSError):

@@ -23,7 +23,7 @@ from dotflow.engine.ending import close_all
 from dotflow.engine.interrupts import Interrupts
 from dotflow.engine.places import Places
 from dotflow.engine.scheduled import Scheduled
-from dotflow.errors import InvalidOption, StorageNotPersistent, WorkflowClosed
+from dotflow.errors import InvalidOption, ProgramImportedAgain, StorageNotPersistent, WorkflowClosed
 from dotflow.modes import BACKGROUND, SEQUENTIAL, lanes_of
 from dotflow.names import logs
 from dotflow.options import StartOptions
@@ -116,6 +116,7 @@ class DotFlow:
             InputChanged: see `on_input_change`.
             StorageError: the record of the run to be continued cannot be read, or that of this one not be written.
             WorkflowClosed: after `close`.
+            ProgramImportedAgain: in a child of a process pool that imports an unguarded program.
             KeyboardInterrupt, SystemExit: raised in a step; the run has been ended as failed and flushed.
         """
         options = StartOptions(
@@ -220,6 +221,7 @@ class DotFlow:
             raise WorkflowClosed(
                 f"workflow {self.name!r} was closed, and its providers with it: start it before close()"
             )
+        _refuse_while_imported_again()
         run = self._new_run(options.mode, trigger)
         checkpoints = self._checkpoints(run, options)
         self.task.latest = run
@@ -305,6 +307,20 @@ def _in_background(run: Run, execute: Callable[[], None]) -> None:
 
     context = contextvars.copy_context()
     threading.Thread(target=context.run, args=(work,), name=f"dotflow-run-{run.run_id[:8]}", daemon=False).start()
+
+
+def _refuse_while_imported_again() -> None:
+    """A child of `multiprocessing` (spawn, forkserver) imports the program again before it works: no second run of it.
+
+    Raises:
+        ProgramImportedAgain: it does, and the program is not guarded.
+    """
+    multiprocessing = sys.modules.get("multiprocessing.process")
+    if multiprocessing is not None and getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise ProgramImportedAgain(
+            "a process pool imports this program again in each of its processes, which must not start the workflow a "
+            "second time: put what starts it under `if __name__ == '__main__':`"
+        )
 
 
 def _text(field: str, value: object) -> str | None:

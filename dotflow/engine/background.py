@@ -45,6 +45,10 @@ class _Background:
     def add(self, run: Run) -> None:
         """A run goes on from now."""
         self._runs.add(run)
+        self.watch()
+
+    def watch(self) -> None:
+        """Take the signals over, where this can be done: in the main thread, before a run begins in another."""
         self._pid = os.getpid()
         if threading.current_thread() is threading.main_thread():
             for signum, default in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):

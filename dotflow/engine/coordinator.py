@@ -192,8 +192,10 @@ class Coordinator:
                 self._interrupts.check()
                 self._clock.wait(self._wake, wait)
             self._wake.clear()
+        due: list[_Flight] = []
         while self._retries and self._retries[0][0] <= self._clock.monotonic_ns():
-            self._ready.append(heapq.heappop(self._retries)[2])
+            due.append(heapq.heappop(self._retries)[2])
+        self._ready.extendleft(reversed(due))  # before what has not begun: its delay is over, however much waits
 
     def _until_next_retry(self) -> float | None:
         if not self._retries:

@@ -10,6 +10,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from dotflow.engine.background import background
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from types import TracebackType
@@ -151,6 +153,7 @@ async def in_thread(work: Callable[[asyncio.AbstractEventLoop, Callable[[Run], N
 
     def began(run: Run) -> None:
         runs.append(run)
+        background.add(run)
         if unwanted.is_set():
             run.cancel()
 
@@ -164,7 +167,11 @@ async def in_thread(work: Callable[[asyncio.AbstractEventLoop, Callable[[Run], N
         except BaseException as error:  # noqa: BLE001 - raised where the run is awaited
             with suppress(RuntimeError):  # the loop was closed without waiting for us
                 loop.call_soon_threadsafe(tell, ended.set_exception, _raisable(error))
+        finally:
+            for run in runs:
+                background.remove(run)
 
+    background.watch()
     threading.Thread(target=call, name="dotflow-run", daemon=False).start()
     try:
         return await asyncio.shield(ended)

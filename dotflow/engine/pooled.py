@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from abc import abstractmethod
+from collections import deque
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from dotflow.clock import LONGEST_BLOCK
@@ -60,6 +61,7 @@ class PooledExecutor(Executor, Generic[Where]):
         self._clock = clock
         self._out: dict[Attempt, Out[Where]] = {}
         self._timed: set[Attempt] = set()
+        self._kept: deque[tuple[Attempt, Outcome]] = deque()
         self._cancelled = False
 
     def submit(self, attempt: Attempt) -> None:
@@ -70,22 +72,30 @@ class PooledExecutor(Executor, Generic[Where]):
 
     def next(self, timeout: float | None) -> tuple[Attempt, Outcome] | None:
         """What has come back, or had to be given up; None after `timeout` seconds or a wake-up."""
+        if self._kept:
+            return self._kept.popleft()
         until = math.inf if timeout is None else time.monotonic() + timeout
         while True:
             if self._cancelled and self._out:
-                return self._cancel_one()
-            now = time.monotonic()
+                return self._kept.popleft() if self._kept else self._cancel_one()
             deadline = min((self._out[attempt].deadline for attempt in self._timed), default=math.inf)
-            wait = min(until, deadline) - now
+            now = time.monotonic()
+            wait = 0.0 if self._kept else min(until, deadline) - now
             found = self._receive(max(0.0, min(wait, LONGEST_BLOCK)))
             if isinstance(found, tuple):
                 self._forget(found[0])
-                return found
-            if found is WOKEN or (found is None and time.monotonic() >= until):
-                return None
-            if found is None and time.monotonic() >= deadline:
+                if now < deadline and not self._kept:
+                    return found
+                # One is late, or has just come: it is looked for among all that has arrived, and does not wait for the
+                # coordinator to take the rest, of which there is always more.
+                self._kept.append(found)
+            elif found is None and now >= deadline:
                 late = min(self._timed, key=lambda attempt: self._out[attempt].deadline)
                 return self._end(late, AttemptTimeout(late.timeout), TypeResult.TIMEOUT)
+            elif found is not AGAIN and self._kept:
+                return self._kept.popleft()
+            elif found is WOKEN or (found is None and time.monotonic() >= until):
+                return None
 
     def cancel(self) -> None:
         """Give up everything that is out, and what is still to come."""

@@ -70,16 +70,17 @@ def run_parcel(parcel: bytes, on_begin: Callable[[], None] | None = None) -> byt
     sent = Parcel(*pickle.loads(parcel))  # noqa: S301 - what the coordinator made
     sides = _sides.of(sent.sides)
     try:
-        attempt = _unpack(sent)
-        _brought.names = _globals_of(attempt.step)
+        step = _step_of(sent)  # which may import half the world: that is not the attempt's time
+        _brought.names = _globals_of(step)
+        if on_begin is not None and sent.tells_begin:
+            on_begin()
+        attempt = Attempt(step, *pickle.loads(sent.body))  # noqa: S301 - the user's values, which may take any time
     except BaseException as error:  # noqa: BLE001 - what the user's classes raise when they are made again
         outcome = blank_outcome(_CLOCK).fail(
             NotPicklable(f"step {sent.name!r} or its context", "loaded in the worker", error)
         )
         outcome.final = True
     else:
-        if on_begin is not None and sent.tells_begin:
-            on_begin()
         outcome = run_attempt(attempt, _CLOCK, sides.entered()).contained()
     return _pack(outcome, sides, sent.name)
 
@@ -204,14 +205,13 @@ def _globals_of(step: Step) -> Mapping[str, Any]:
     return {}
 
 
-def _unpack(sent: Parcel) -> Attempt:
+def _step_of(sent: Parcel) -> Step:
     step = _steps.get(sent.step_key)
     if step is None:
         step = _steps[sent.step_key] = pickle.loads(sent.step)  # noqa: S301
         if len(_steps) > _STEPS_KEPT:
             _steps.popitem(last=False)
-    initial, previous, task_id, workflow_id, carrier, ids = pickle.loads(sent.body)  # noqa: S301
-    return Attempt(step, initial, previous, task_id, workflow_id, carrier, ids)
+    return step
 
 
 def _pack(outcome: Outcome, sides: _Loaded, name: str) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pickle
 import select
@@ -18,13 +19,17 @@ from dotflow.engine.remote import brought_along, flush_sides, run_parcel
 
 __all__ = ["main"]
 
+_F_SETSIG = 10  # of Linux; the module `fcntl` has no name for it before Python 3.13
 
-def main(descriptor: int) -> None:
-    """Serve the coordinator at the other end of this socket."""
-    sock = socket.socket(fileno=descriptor)
+
+def main(descriptor: int, lifeline: int) -> None:
+    """Serve the coordinator at the other end of this socket. Nothing is ever sent over `lifeline`, another socket."""
+    sock, life = socket.socket(fileno=descriptor), socket.socket(fileno=lifeline)
     # Neither a program that a step starts nor a child that it forks must keep the line open when this worker is gone.
-    sock.set_inheritable(False)
-    os.register_at_fork(after_in_child=sock.close)
+    for each in (sock, life):
+        each.set_inheritable(False)
+        os.register_at_fork(after_in_child=each.close)
+    _be_killed_with_the_coordinator(lifeline)
     threading.Thread(target=_end_with_the_coordinator, args=(descriptor,), name="dotflow-watch", daemon=True).start()
     while (message := wire.receive(sock)) is not None:
         kind, payload = message
@@ -72,6 +77,17 @@ def _flush_output() -> None:
     for stream in (sys.stdout, sys.stderr):
         with suppress(Exception):  # the step may have closed it, or put something of its own in its place
             stream.flush()
+
+
+def _be_killed_with_the_coordinator(lifeline: int) -> None:
+    """Have the kernel kill this process and its group when the other side hangs up.
+
+    No thread of ours could while a step never lets go of the interpreter's lock. Only Linux can (`F_SETSIG`, fcntl(2)). Elsewhere, and for a hang-up before this call, there is the thread below.
+    """
+    if sys.platform == "linux":
+        fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpid())
+        fcntl.fcntl(lifeline, _F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
 
 
 def _end_with_the_coordinator(descriptor: int) -> None:

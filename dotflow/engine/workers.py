@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Worker", "WorkerStock"]
 
 _GRACE_SECONDS = 2.0  # for workers to end in order
-_PROGRAM = "import sys; sys.path[:] = {path!r}; from dotflow.engine.worker import main; main({descriptor})"
+_PROGRAM = "import sys; sys.path[:] = {path!r}; from dotflow.engine.worker import main; main({descriptor}, {lifeline})"
 
 
 class _Surroundings(NamedTuple):
@@ -57,12 +57,14 @@ class Worker:
         self.surroundings = surroundings
         self.is_buffering = False
         ours, its = socket.socketpair()
-        _lines.update((ours, its))
-        with its:
+        self._lifeline, its_life = socket.socketpair()
+        _lines.update((ours, its, self._lifeline, its_life))
+        with its, its_life:
             try:
-                self._process = self._start(its.fileno())
+                self._process = self._start(its.fileno(), its_life.fileno())
             except BaseException:
                 ours.close()
+                self._lifeline.close()
                 raise
         self.pid = self._process.pid
         self.mailbox = wire.Mailbox(ours)
@@ -70,14 +72,14 @@ class Worker:
         main_file = getattr(sys.modules.get("__main__"), "__file__", None)
         self.mailbox.send(wire.SETUP, pickle.dumps({"argv": surroundings.arguments, "main_file": main_file}))
 
-    def _start(self, descriptor: int) -> subprocess.Popen[bytes]:
+    def _start(self, descriptor: int, lifeline: int) -> subprocess.Popen[bytes]:
         flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined] # noqa: SLF001 - as multiprocessing does
         path = [entry or self.surroundings.directory for entry in self.surroundings.path]
-        program = _PROGRAM.format(path=path, descriptor=descriptor)
+        program = _PROGRAM.format(path=path, descriptor=descriptor, lifeline=lifeline)
         return subprocess.Popen(  # noqa: S603
             [sys.executable, *flags, "-c", program],
             stdin=subprocess.DEVNULL,
-            pass_fds=[descriptor],
+            pass_fds=[descriptor, lifeline],
             start_new_session=True,
         )
 
@@ -111,6 +113,7 @@ class Worker:
                 os.killpg(self.pid, signal.SIGKILL)
         code = self._process.wait()
         self.mailbox.sock.close()
+        self._lifeline.close()
         return code
 
     def epitaph(self) -> WorkerDied:

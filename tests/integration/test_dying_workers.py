@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import termios
 import threading
@@ -304,3 +305,59 @@ def test_where_no_worker_can_be_started_every_attempt_says_so(watch, monkeypatch
     assert ends_of(run) == [["WorkerDied"] * 2, ["WorkerDied"]]
     expected = "exited with status 1" if executable == "/bin/false" else "no worker process could be started: "
     assert all(expected in error.message for task in run.tasks for error in task.errors)
+
+
+# --- the coordinator dies
+
+_COORDINATOR = """
+import os, re, threading, time
+from dotflow import DotFlow, action
+
+@action
+def holds_the_lock():
+    print(os.getpid(), flush=True)
+    re.match("(a+)+$", "a" * 40 + "b")  # for years, without letting go of the interpreter's lock
+
+@action
+def waits():
+    print(os.getpid(), flush=True)
+    time.sleep(600)
+
+def fork_a_child_that_lives_on():
+    child = os.fork()
+    if not child:
+        time.sleep(600)
+        os._exit(0)
+    print(child, flush=True)
+
+workflow = DotFlow(name="w")
+workflow.task.add({step})
+run = threading.Thread(target=workflow.start, kwargs=dict(executor="process"))
+run.start()
+{then}
+run.join()
+"""
+
+
+@pytest.mark.parametrize("step", ["waits", "holds_the_lock"])
+def test_a_worker_ends_with_its_coordinator_whatever_its_step_does(step):
+    program = _COORDINATOR.format(step=step, then="")
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as coordinator:
+        worker = int(coordinator.stdout.readline())
+        assert is_alive(worker)
+        coordinator.kill()
+        until(lambda: not is_alive(worker))
+
+
+def test_also_when_a_forked_child_of_the_coordinator_lives_on():
+    """The child has a copy of every line, which would look to the worker as if its coordinator were still there."""
+    program = _COORDINATOR.format(step="waits", then="input(); fork_a_child_that_lives_on()")
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-W", "ignore", "-c", program], **pipes) as coordinator:
+        worker = int(coordinator.stdout.readline())
+        print(file=coordinator.stdin, flush=True)
+        child = int(coordinator.stdout.readline())
+        coordinator.kill()
+        until(lambda: not is_alive(worker))
+        assert is_alive(child)
+        os.kill(child, signal.SIGKILL)

@@ -44,6 +44,24 @@ def test_a_run_is_ended_in_order_and_the_program_with_the_usual_status(place):
     assert "Traceback" not in found.err
 
 
+@pytest.mark.parametrize("executor", ["thread", "process"])
+def test_a_run_that_is_awaited_too(executor):
+    found = terminated(f"""
+        @action
+        def step(): block()
+        workflow = workflow_of(step)
+        async def main():
+            try:
+                await workflow.start_async(executor={executor!r})
+            finally:
+                report(workflow.task.latest)
+        asyncio.run(main())
+    """)
+    found.check_balance()
+    assert found.run == ["Failed", "cancellation"]
+    assert found.status == 128 + signal.SIGTERM, found.err
+
+
 def test_a_run_in_the_background_too():
     found = terminated("""
         @action

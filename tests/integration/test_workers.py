@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -376,3 +377,44 @@ def test_a_step_that_starts_a_parallel_run_itself(watch):
     attempt, inner = endpoint.one("attempt"), endpoint.one("workflow inner")
     assert (inner.parent_id, inner.trace_id) == (attempt.span_id, run.run_id)
     assert len(endpoint.children(inner)) == 2
+
+
+def test_a_value_that_takes_too_long_to_load_is_late(watch):
+    class Slow:
+        def __reduce__(self):
+            return time.sleep, (LIMIT,)
+
+    @action(timeout=0.3)
+    def takes(initial_context):
+        return initial_context.storage
+
+    run = watch(takes, initial=Slow()).run()
+    assert ends_of(run) == [["AttemptTimeout"]]
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_a_program_that_a_pool_imports_again_starts_no_second_run(tmp_path, method):
+    """It is not guarded, as multiprocessing asks it to be; ours needs no guard."""
+    program = tmp_path / "program.py"
+    program.write_text(f"""
+import multiprocessing, os, sys
+from concurrent.futures import ProcessPoolExecutor
+from dotflow import Config, DotFlow, action
+
+@action
+def step():
+    return 1
+
+def tell(event):
+    os.write(1, (type(event).__name__ + "\\n").encode())
+
+pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context({method!r}))
+workflow = DotFlow(Config(listeners=[tell]), name="w")
+workflow.task.add(step)
+print(workflow.start("parallel", executor=pool).tasks[0].errors[0].exception, flush=True)
+pool.shutdown()
+""")
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=LIMIT, check=False)
+    assert done.stdout.split().count("WorkflowStarted") == 1
+    assert done.stdout.split()[-1] == "WorkerDied"
+    assert "if __name__ == '__main__'" in done.stderr

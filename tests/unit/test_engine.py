@@ -169,6 +169,31 @@ def test_while_one_group_waits_for_a_retry_the_others_work():
     assert order == ["waits", "x", "y", "z", "waits"]
 
 
+def test_a_retry_that_is_due_goes_before_what_has_not_begun():
+    order, clock = [], FakeClock()
+
+    def fails_once(name):
+        @action(name=name, retry=2, retry_delay=5)
+        def step():
+            order.append(name)
+            if order.count(name) == 1:
+                raise ConnectionError
+
+        return step
+
+    def takes_three_seconds(name):
+        @action(name=name)
+        def step():
+            order.append(name)
+            clock.advance(3)
+
+        return step
+
+    workflow = workflow_of(*map(fails_once, "ab"), *map(takes_three_seconds, "wxyz"), clock=clock)
+    workflow.start("parallel", executor="inline").raise_for_status()
+    assert "".join(order) == "abwxabyz"
+
+
 # --- callbacks
 
 

@@ -325,7 +325,7 @@ def _draw_ids_from_the_system(tracer: trace.Tracer) -> None:
     if sdk is not None and type(getattr(tracer, "id_generator", None)) is sdk.RandomIdGenerator:
         from dotflow_otel.ids import RunIdGenerator
 
-        tracer.id_generator = RunIdGenerator()
+        tracer.id_generator = RunIdGenerator()  # type: ignore[attr-defined]  # of the SDK's tracers
 
 
 def _follows_parents(tracer: trace.Tracer) -> bool:
