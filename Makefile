@@ -53,6 +53,7 @@ bench: .venv/dev.stamp
 	@$(BIN)/python benchmarks/metrics.py
 	@$(BIN)/python benchmarks/otel_metrics.py
 	@$(BIN)/python benchmarks/parallel.py
+	@$(BIN)/python benchmarks/collector_down.py
 
 wheel: .venv/dev.stamp
 	@$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .

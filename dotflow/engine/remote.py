@@ -5,6 +5,7 @@ A parcel is self-contained, so any place that can call a function with some byte
 
 from __future__ import annotations
 
+import functools
 import inspect
 import pickle
 import threading
@@ -103,9 +104,10 @@ def flush_sides(timeout: float) -> tuple[tuple[tuple[str, str, str, str], ...], 
     """Flush all `WorkerSide`s of this process, side by side, within `timeout` seconds; what failed and what was lost."""
     failures: list[tuple[str, str, str, str]] = []
     flushing = [
-        threading.Thread(target=sides.flush, args=(timeout, failures), name="dotflow-flush", daemon=True)
+        threading.Thread(target=flush, args=(timeout, failures), name="dotflow-flush", daemon=True)
         for sides in _sides
         if sides.is_buffering
+        for flush in sides.flushes()
     ]
     deadline = time.monotonic() + timeout
     for thread in flushing:
@@ -134,12 +136,17 @@ class _Loaded:
     def is_buffering(self) -> bool:
         return any(self._ask(side) for side in self._sides.values())
 
-    def flush(self, timeout: float, failures: list[tuple[str, str, str, str]]) -> None:
+    def flushes(self) -> Iterator[Callable[[float, list[tuple[str, str, str, str]]], None]]:
+        """A call for each provider, so that a collector that does not answer one of them is waited for once."""
         for provider, side in self._sides.items():
-            try:
-                side.flush(timeout)
-            except BaseException as error:  # noqa: BLE001 - in a thread of our own: nothing may leave
-                failures.append(_failure(provider, "flush", error))
+            yield functools.partial(self._flush, provider, side)
+
+    @staticmethod
+    def _flush(provider: str, side: WorkerSide, timeout: float, failures: list[tuple[str, str, str, str]]) -> None:
+        try:
+            side.flush(timeout)
+        except BaseException as error:  # noqa: BLE001 - in a thread of our own: nothing may leave
+            failures.append(_failure(provider, "flush", error))
 
     def take_dropped(self, failures: list[tuple[str, str, str, str]]) -> Iterator[tuple[str, Dropped]]:
         for provider, side in self._sides.items():
