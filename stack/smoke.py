@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 PROFILES = ("demo", "alerts", "push", "logs")
+PROJECT = "dotflow-smoke"
 CHOICES = {"DOTFLOW_RULES": "rules-demo", "DOTFLOW_LOGS_EXPORTER": "otlp_http/loki"}
 
 LIMIT = 180.0  # seconds for one check to come true
@@ -207,7 +208,7 @@ def _has_values(stack: Stack, body: dict[str, Any]) -> bool:
 
 
 def _as_sent(target: dict[str, Any]) -> dict[str, Any]:
-    expr = target["expr"].replace('"$job"', '".+"').replace('"$instance"', '".+"').replace('"$workflow"', '".+"')
+    expr = target["expr"].replace('"$job"', '".+"').replace('"$instance"', '".*"').replace('"$workflow"', '".+"')
     query = {**target, "expr": expr, "datasource": {"type": "prometheus", "uid": "prometheus"}, "intervalMs": 5000}
     return {"queries": [query], "from": "now-5m", "to": "now"}
 
@@ -216,7 +217,8 @@ def _as_sent(target: dict[str, Any]) -> dict[str, Any]:
 def started(password: str, *, keep: bool) -> Iterator[None]:
     """The stack, from its images."""
     profiles = [word for profile in PROFILES for word in ("--profile", profile)]
-    command = ["docker", "compose", "--project-directory", str(ROOT), *profiles]
+    # A project of its own: what it removes at its end, with all volumes, is never the stack that somebody uses.
+    command = ["docker", "compose", "--project-name", PROJECT, "--project-directory", str(ROOT), *profiles]
     env = {**os.environ, **CHOICES, "GRAFANA_ADMIN_PASSWORD": password}
     subprocess.run([*command, "version"], env=env, check=True, stdout=subprocess.DEVNULL)
     try:

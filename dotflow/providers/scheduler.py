@@ -135,8 +135,9 @@ class SchedulerCron(TickingScheduler):
     def expected_interval(self) -> float:
         """Seconds between two ticks; not the same all the time (`0 9 * * MON-FRI`).
 
-        Before the first tick: between the next two. Then: between the latest tick and the one before or the one after it,
-        whichever is further away; so nothing looks overdue on a Monday morning.
+        Between the latest tick and the one before or the one after it, whichever is further away; so nothing looks overdue
+        on a Monday morning, nor at the weekend after a restart on Friday. Before the first tick: between the one that this
+        program has missed and the next, or between the next two.
         """
         known = self._current.interval_seconds if self._current else None
         return known if known is not None else self._expression.interval_seconds(self._clock.time_ns())

@@ -6,7 +6,7 @@ import difflib
 import zoneinfo
 from collections import deque
 from datetime import datetime, timedelta, timezone, tzinfo
-from itertools import islice
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Final
 
 from dotflow.errors import InvalidOption
@@ -96,9 +96,19 @@ class CronExpression:
         return datetime.fromtimestamp(second, self._zone).replace(tzinfo=None, fold=0)
 
     def interval_seconds(self, time_ns: int) -> float:
-        """Seconds between the two ticks that follow `time_ns`."""
+        """Seconds from tick to tick around `time_ns` or between the two that follow, whichever is longer."""
         first, second = islice(self.after(time_ns), 2)
-        return (second - first) / _SECOND_NS
+        before = self._latest(time_ns, second - first)
+        return max(second - first, 0 if before is None else first - before) / _SECOND_NS
+
+    def _latest(self, time_ns: int, step_ns: int) -> int | None:
+        """The latest tick until `time_ns`, looked for further and further back; None if there is none since 1970."""
+        while step_ns < time_ns:
+            found = list(takewhile(lambda tick: tick <= time_ns, self.after(time_ns - step_ns)))
+            if found:
+                return found[-1]
+            step_ns *= 2
+        return None
 
     def _first(self, now_ns: int) -> int | None:
         from cronsim import CronSimError

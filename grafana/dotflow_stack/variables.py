@@ -41,7 +41,8 @@ def job() -> build.QueryVariable:
 
 def instance() -> build.QueryVariable:
     """The processes."""
-    return _any_of("instance", "Instance", f'label_values({_KNOWN}{{job=~"$job"}}, instance)')
+    # What a Pushgateway holds has no instance, so all of them are `.*` and not `.+`.
+    return _any_of("instance", "Instance", f'label_values({_KNOWN}{{job=~"$job"}}, instance)').all_value(".*")
 
 
 def workflow(*, all_of_them: bool) -> build.QueryVariable:

@@ -189,8 +189,24 @@ def expected_intervals(cron, start, limit):
 
 def test_cron_expects_the_longer_of_the_intervals_around_its_latest_tick():
     monday = "2026-05-04T00:00:00"
-    assert expected_intervals("0 9 * * MON-FRI", monday, 8) == [1, 1, 1, 1, 1, 3, 3, 1, 1]
+    assert expected_intervals("0 9 * * MON-FRI", monday, 8) == [3, 1, 1, 1, 1, 3, 3, 1, 1]
     assert expected_intervals("0 9 * * *", monday, 2) == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("cron", "start", "days"),
+    [
+        ("0 9 * * MON-FRI", "2026-05-01T08:00:00", 3),  # a Friday before its tick, which goes before a weekend
+        ("0 9 * * MON-FRI", "2026-05-01T10:00:00", 3),  # after it: a restart must not page anybody on Sunday
+        ("0 9 * * MON-FRI", "2026-05-02T12:00:00", 3),
+        ("0 9 * * MON-FRI", "2026-05-05T12:00:00", 1),
+        ("0 0 29 2 *", "2026-05-05T12:00:00", 1461),
+        ("* * * * *", "2026-05-05T12:00:30", 1 / 1440),
+        ("0 9 * * MON-FRI", "1970-01-01T00:00:30", 1),  # nothing is known before
+    ],
+)
+def test_cron_expects_the_longer_of_the_intervals_around_a_start(cron, start, days):
+    assert SchedulerCron(cron, timezone="UTC", clock=SettledClock(start_ns=at(start))).expected_interval == days * 86400
 
 
 def test_cron_expects_nothing_of_an_earlier_start():

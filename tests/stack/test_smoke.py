@@ -61,6 +61,25 @@ def test_without_docker_it_says_what_is_needed():
     assert done.stderr == ""
 
 
+def test_what_it_removes_is_its_own_stack_and_never_that_of_somebody_else(tmp_path):
+    """`down --volumes` is of the project that it has started; a plain `docker compose up` makes one called dotflow."""
+    said = tmp_path / "said"
+    docker = tmp_path / "docker"
+    docker.write_text(f'#!/bin/sh\necho "$@" >> {said}\ncase "$*" in *" up "*) exit 1;; esac\n')
+    docker.chmod(0o755)
+    done = subprocess.run(
+        [sys.executable, ROOT / "stack/smoke.py"],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    calls = said.read_text().splitlines()
+    assert calls[-1].endswith("down --volumes")
+    assert {call.split("--project-directory")[0] for call in calls} == {"compose --project-name dotflow-smoke "}
+
+
 def test_the_number_of_alerts_is_right(smoke):
     assert (ROOT / "stack/prometheus/rules/dotflow.yml").read_text().count("- alert: ") == smoke.ALERTS
 

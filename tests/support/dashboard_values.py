@@ -28,12 +28,12 @@ class Chosen:
     seconds: int = 60
 
     def put_into(self, text: str, *, all_workflows: bool) -> str:
-        """A query with Grafana's variables replaced, as Grafana replaces them; "All" is `.+`."""
+        """A query with Grafana's variables replaced, as Grafana replaces them; "All" is `.+`, of instances `.*`."""
         values = {
             "$__rate_interval": "20s",
             "$__range": f"{self.seconds}s",
             "$job": ".+",
-            "$instance": ".+",
+            "$instance": ".*",
             "$task": ".+",
             "$workflow": ".+" if all_workflows else self.workflow,
             "$service": self.service,
