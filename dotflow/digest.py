@@ -19,6 +19,7 @@ __all__ = ["Digest", "NotYet"]
 
 _SIGNAL = "notify"
 _SLOW = 1.0  # seconds; a receiver that takes longer gets what comes meanwhile in one message
+_SHORTEST_WAIT = 1.0  # seconds; for who says "not now" and "at once" in one, as with a clock that is behind
 _LONGEST_WAIT = 3600.0  # seconds; who asks for more is asked again after that
 
 
@@ -27,7 +28,7 @@ class NotYet(Exception):
 
     def __init__(self, wait: float) -> None:
         super().__init__(wait)
-        self.wait = min(max(0.0, wait), _LONGEST_WAIT)
+        self.wait = min(max(_SHORTEST_WAIT, wait), _LONGEST_WAIT)
 
 
 class Digest:

@@ -8,6 +8,7 @@ https://www.w3.org/TR/trace-context/
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, unquote
 
@@ -147,7 +148,7 @@ def _state_of(header: str) -> _State:
         if member.strip().startswith(_OURS):
             pairs = dict(pair.partition(":")[::2] for pair in member.strip()[len(_OURS) :].split(";"))
             priority = pairs.get("s", "")
-            known = priority.lstrip("-").isdigit()
+            known = re.fullmatch("-?[0-9]{1,3}", priority)
             return _State(int(priority) if known else None, pairs.get("t.dm", ""))
     return _State()
 

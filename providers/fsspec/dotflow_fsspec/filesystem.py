@@ -160,8 +160,16 @@ class Folder:
     def _move(self, temporary: str, path: str) -> None:
         if isinstance(self._filesystem(), LocalFileSystem):
             os.replace(temporary, path)  # noqa: PTH105 - fsspec would move it *into* a directory of that name
-        else:
-            self._filesystem().mv(temporary, path)
+            return
+        filesystem = self._filesystem()
+        filesystem.mv(temporary, path)
+        if filesystem.exists(temporary):
+            # HDFS replaces nothing: its answer is "false", which fsspec does not look at.
+            with suppress(FileNotFoundError):
+                filesystem.rm_file(path)
+            filesystem.mv(temporary, path)
+            if filesystem.exists(temporary):
+                raise OSError(f"{self.protocol} has not moved the file to its place, and does not say why")
 
     def _make(self) -> None:
         if isinstance(self._filesystem(), LocalFileSystem):

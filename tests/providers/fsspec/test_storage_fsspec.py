@@ -406,3 +406,36 @@ def test_the_package_that_is_missing_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "gcsfs", None)
     with raises(MissingFilesystem, ImportError, "'gs://...'", "pip install gcsfs"):
         StorageFsspec("gs://bucket/path")
+
+
+class Stubborn(MemoryFileSystem):
+    """A file system that does not replace files, and does not say so: as HDFS does it, behind fsspec."""
+
+    protocol = "stubborn"
+
+    def mv(self, path1, path2, **options):
+        if not self.exists(path2):
+            super().mv(path1, path2, **options)
+
+
+class Stuck(MemoryFileSystem):
+    """One that moves nothing at all."""
+
+    protocol = "stuck"
+
+    def mv(self, path1, path2, **options): ...
+
+
+def test_a_file_system_that_replaces_nothing_keeps_the_new_checkpoint_and_nothing_else():
+    fsspec.register_implementation("stubborn", Stubborn, clobber=True)
+    storage = StorageFsspec("stubborn://replaces-nothing")
+    storage.post(KEY, OLD)
+    storage.post(KEY, Context("new", task_id="load", workflow_id="w"))
+    assert storage.get(KEY).storage == "new"
+    assert len(storage._folder.names()) == 1
+
+
+def test_a_checkpoint_that_did_not_come_to_its_place_is_an_error():
+    fsspec.register_implementation("stuck", Stuck, clobber=True)
+    with pytest.raises(StorageError, match="has not moved the file to its place"):
+        StorageFsspec("stuck://moves-nothing").post(KEY, OLD)

@@ -246,6 +246,7 @@ def test_a_pause_that_is_too_long_is_not_waited_for(pause, contained):
         ("٣", 1.0),
         ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
         ("Wed, 21 Oct 2015 07:28:00", 0.0),
+        ("Wed, 21 Oct 99999999999999999999 07:28:00 GMT", 1.0),
     ],
 )
 def test_how_long_a_pause_is(header, seconds):
