@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import atexit
 import importlib
+import importlib.util
 import logging
+import math
 import os
 import re
 import threading
@@ -52,7 +54,8 @@ class Target(NamedTuple):
     def exporter(self, seconds: float) -> Any:
         """The SDK's exporter for this signal, which gives up a batch after three quarters of `seconds`.
 
-        So it has given up before a flush does, and the flush can tell what was lost.
+        So it has given up before a flush does, and the flush can tell what was lost. Sooner, if `OTEL_EXPORTER_OTLP_TIMEOUT`
+        or that of the signal says so (seconds, as the SDK takes them).
 
         Raises:
             MissingExtra: (an `ImportError`) the extra `otel-grpc` is not installed.
@@ -66,7 +69,7 @@ class Target(NamedTuple):
         reader = logging.getLogger("opentelemetry.util.re")
         reader.addFilter(_without_header)
         try:
-            return made(endpoint=self.url, timeout=0.75 * seconds)
+            return made(endpoint=self.url, timeout=min(0.75 * seconds, _timeout_in_environment(self.signal)))
         finally:
             reader.removeFilter(_without_header)
 
@@ -87,7 +90,15 @@ def target_of(signal: Signal, endpoint: str | None = None, protocol: str | None 
     Raises:
         InvalidOption: the endpoint given is no http(s) URL.
         InvalidChoice: a protocol that is not known.
+        MissingExtra: (an `ImportError`) the extra `otel-grpc` is not installed, and would be needed.
     """
+    target = _chosen(signal, endpoint, protocol)
+    if target is not None:
+        _check_installed(target.protocol)
+    return target
+
+
+def _chosen(signal: Signal, endpoint: str | None, protocol: str | None) -> Target | None:
     if protocol is not None and protocol not in PROTOCOLS:
         raise InvalidChoice("protocol", protocol, PROTOCOLS)
     protocol = protocol or _protocol_in_environment(signal)
@@ -170,6 +181,16 @@ def _close(closable: weakref.ref[_Closable], seconds: float) -> None:
             alive.close(seconds)
 
 
+def _timeout_in_environment(signal: Signal) -> float:
+    general = "OTEL_EXPORTER_OTLP_TIMEOUT"
+    given = os.environ.get(f"OTEL_EXPORTER_OTLP_{signal.upper()}_TIMEOUT") or os.environ.get(general, "")
+    try:
+        seconds = float(given)
+    except ValueError:
+        return math.inf
+    return seconds if seconds > 0 else math.inf
+
+
 def _protocol_in_environment(signal: Signal) -> str:
     found = os.environ.get(f"OTEL_EXPORTER_OTLP_{signal.upper()}_PROTOCOL") or os.environ.get(
         "OTEL_EXPORTER_OTLP_PROTOCOL", HTTP
@@ -190,6 +211,16 @@ def _without_header(record: logging.LogRecord) -> bool:
     """The SDK quotes a header of `OTEL_EXPORTER_OTLP_HEADERS` that it cannot read, and with it the key that is in it."""
     record.args = tuple("..." for _ in record.args or ())
     return True
+
+
+def _check_installed(protocol: str) -> None:
+    package, extra = _PACKAGES[protocol]
+    try:
+        is_there = importlib.util.find_spec(package) is not None
+    except ModuleNotFoundError:  # not even what it is a part of
+        is_there = False
+    if not is_there:
+        raise MissingExtra(f"OTLP over {protocol}", extra)
 
 
 def _check(endpoint: object) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
@@ -134,3 +136,33 @@ def test_a_provider_that_has_no_more_than_a_tracer_is_one():
         run = workflow.start()
     assert run.span is not None
     assert run.provider_errors == {}
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_grpc_without_its_extra_is_told_where_it_is_asked_for(provider, monkeypatch):
+    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.grpc", None)
+    with pytest.raises(ImportError, match=r'pip install "dotflow\[otel-grpc\]"'):
+        provider(endpoint="http://127.0.0.1:4317", protocol="grpc")
+    provider(protocol="grpc")  # it has nowhere to send to, so nothing is missing
+
+
+@pytest.mark.parametrize(
+    ("general", "own", "seconds"),
+    [
+        (None, None, 1.5),
+        ("0.2", None, 0.2),
+        ("0.2", "0.4", 0.4),
+        ("10", None, 1.5),
+        ("soon", None, 1.5),
+        ("0", "-1", 1.5),
+    ],
+)
+@pytest.mark.parametrize("signal", ["traces", "metrics", "logs"])
+def test_a_request_takes_no_longer_than_the_environment_says(monkeypatch, signal, general, own, seconds):
+    """Seconds, as the SDK takes them; the specification says milliseconds."""
+    for name, value in (("OTEL_EXPORTER_OTLP_TIMEOUT", general), (f"OTEL_EXPORTER_OTLP_{signal.upper()}_TIMEOUT", own)):
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    exporter = target_of(signal, "http://127.0.0.1:4318").exporter(2.0)
+    assert getattr(exporter, "_client", exporter)._timeout == seconds
+    exporter.shutdown()
