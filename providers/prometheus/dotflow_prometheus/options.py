@@ -78,6 +78,8 @@ def checked_textfile(path: object) -> Textfile | None:
         )
     if textfile.path.is_dir():
         raise InvalidOption(f"textfile={os.fspath(path)!r}: a directory; name the file in it")
+    if textfile.path.exists() and not textfile.path.is_file():
+        raise InvalidOption(f"textfile={os.fspath(path)!r}: a pipe, a socket or a device; name a file")
     if textfile.path.suffix != ".prom":
         _logger.warning("textfile=%r: node_exporter reads only files whose names end in .prom", os.fspath(path))
     return textfile

@@ -228,6 +228,13 @@ def test_a_path_that_is_none(wrong):
         MetricsPrometheus(textfile=wrong)
 
 
+def test_a_pipe_is_refused_at_construction(tmp_path):
+    """Reading it, for what it says of last runs, would wait for somebody who writes."""
+    os.mkfifo(tmp_path / "a.prom")
+    with pytest.raises(ValueError, match=r"textfile=.*a\.prom'.*: a pipe, a socket or a device; name a file"):
+        MetricsPrometheus(textfile=tmp_path / "a.prom")
+
+
 def test_a_directory_that_is_not_there_is_told_at_construction(tmp_path):
     with pytest.raises(DotflowError, match=r"^textfile=.*there is no directory.*nowhere.*make it"):
         MetricsPrometheus(textfile=tmp_path / "nowhere" / "x.prom")
