@@ -144,9 +144,9 @@ def test_cron_every_minute_is_not_silenced_by_a_clock_set_back_an_hour():
     assert {later - earlier for earlier, later in pairwise(times)} == {60 * SECOND_NS}
 
 
-def test_cron_expected_interval_is_the_distance_of_the_next_two_ticks():
+def test_cron_expected_interval_is_the_longer_of_those_around_the_start():
     friday = FakeClock(start_ns=at("2026-05-01T00:00:00"))
-    assert SchedulerCron("0 0 * * MON-FRI", timezone="UTC", clock=friday).expected_interval == 86400
+    assert SchedulerCron("0 0 * * MON-FRI", timezone="UTC", clock=friday).expected_interval == 3 * 86400
     assert SchedulerCron("0 9 * * MON-FRI", timezone="UTC", clock=friday).expected_interval == 3 * 86400
     assert SchedulerCron("*/15 * * * *").expected_interval == 900
 
