@@ -31,6 +31,7 @@ from dotflow.testing.contracts import (
     StorageContract,
     TracerContract,
 )
+from support.watched import until
 
 pytestmark = pytest.mark.contained  # that is what the faults are
 
@@ -250,8 +251,11 @@ class WithoutKeywords(SchedulerInterval):
 
 
 class NeverStops(SchedulerInterval):
+    stops = False  # set to True when the suite has seen it, or it would tick through all the tests that follow
+
     def stop(self):
-        pass
+        if self.stops:
+            super().stop()
 
 
 class Negative(SchedulerInterval):
@@ -322,11 +326,25 @@ def impatient(monkeypatch):
     monkeypatch.setattr(Shared, "place", {})
 
 
+@pytest.fixture
+def stopped(monkeypatch):
+    """Ends the schedules that a faulty scheduler has left, and waits for their threads."""
+    before, schedulers = set(threading.enumerate()), []
+    yield schedulers
+    monkeypatch.setattr(NeverStops, "stops", True)
+    for scheduler in schedulers:
+        scheduler.stop()
+    until(lambda: set(threading.enumerate()) <= before)
+
+
 @pytest.mark.parametrize(("suite", "provider", "test"), FAULTS, ids=lambda value: getattr(value, "__name__", value))
-def test_the_fault_is_found(suite, provider, test, tmp_path):
+def test_the_fault_is_found(suite, provider, test, tmp_path, stopped):
     class Suite(suite):
         def make_provider(self):
-            return made(provider, tmp_path)
+            found = made(provider, tmp_path)
+            if isinstance(found, SchedulerInterval):
+                stopped.append(found)
+            return found
 
         def damage(self, storage, key, change):
             storage.file(key).write_bytes(change(storage.file(key).read_bytes()))
