@@ -70,9 +70,13 @@ def _number(name: object, value: object) -> float:
         return value
     try:
         number = float(value)  # type: ignore[arg-type]
+    except OverflowError as error:
+        raise InvalidOption(
+            f"record({name!r}, …): a number beyond 1.8e308, the largest that telemetry can hold"
+        ) from error
     except Exception as error:  # what a user's __float__ raises
         raise InvalidOption(f"record({name!r}, …): {type(value).__name__} is not a number") from error
-    if isinstance(value, str) or not math.isfinite(number):
+    if isinstance(value, (str, bytes, bytearray)) or not math.isfinite(number):
         raise InvalidOption(f"record({name!r}, …): {_short(value)} is not a finite number")
     return number
 
