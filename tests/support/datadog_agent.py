@@ -6,6 +6,7 @@ which is made once.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -38,17 +39,22 @@ def find() -> Path:
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / "ddapm-test-agent.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two test runs at once install it once
-        if not complete.exists():
+        # The marker is not enough: an environment whose interpreter is gone has its programs, and none of them starts.
+        if not (complete.exists() and (home / "bin" / "python").exists()):
             _install(home)
             complete.touch()
     return home / "bin" / "ddapm-test-agent"
 
 
 def _install(home: Path) -> None:
+    """Make the environment of the interpreter that ours is of, for it outlives ours.
+
+    Before Python 3.11, `venv` called from within a virtual environment links to that environment's own `python`.
+    """
     print(f"installing ddapm-test-agent {VERSION} once into {home}", file=sys.__stderr__, flush=True)
     shutil.rmtree(home, ignore_errors=True)
     pip = [home / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    for command in ([sys.executable, "-m", "venv", home], [*pip, f"ddapm-test-agent=={VERSION}"]):
+    for command in ([os.path.realpath(sys.executable), "-m", "venv", home], [*pip, f"ddapm-test-agent=={VERSION}"]):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"ddapm-test-agent could not be installed: {done.stderr.strip()[-300:]}")
@@ -84,28 +90,25 @@ class DatadogAgent:
 
     def __enter__(self) -> DatadogAgent:
         self._port, otlp_http, otlp_grpc = _free_ports(3)
-        self._directory = tempfile.TemporaryDirectory()
-        self._log = Path(self._directory.name, "log").open("wb")
         ports = ["--port", self._port, "--otlp-http-port", otlp_http, "--otlp-grpc-port", otlp_grpc]
-        self._process = subprocess.Popen(
-            [self._program, *map(str, ports), "--pool-trace-check-failures", "true"],
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-            cwd=self._directory.name,
-            env={**os.environ, "ENABLED_CHECKS": _CHECKS},  # the option of this name does not take a list
-        )
-        try:
+        with contextlib.ExitStack() as stack:
+            directory = stack.enter_context(tempfile.TemporaryDirectory())
+            self._log = Path(directory, "log")
+            self._process = subprocess.Popen(
+                [self._program, *map(str, ports), "--pool-trace-check-failures", "true"],
+                stdout=stack.enter_context(self._log.open("wb")),
+                stderr=subprocess.STDOUT,
+                cwd=directory,
+                env={**os.environ, "ENABLED_CHECKS": _CHECKS},  # the option of this name does not take a list
+            )
+            stack.callback(self._process.wait)
+            stack.callback(self._process.kill)
             self._wait_until_ready()
-        except BaseException:
-            self.__exit__()
-            raise
+            self._started = stack.pop_all()  # had it not started, nothing would be left of it
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.wait()
-        self._log.close()
-        self._directory.cleanup()
+        self._started.close()
 
     @property
     def url(self) -> str:
@@ -139,7 +142,7 @@ class DatadogAgent:
                 time.sleep(0.05)  # polled until it answers, or the deadline
             else:
                 return
-        raise RuntimeError(f"ddapm-test-agent did not start: {Path(self._log.name).read_text()[-2000:]}")
+        raise RuntimeError(f"ddapm-test-agent did not start: {self._log.read_text()[-2000:]}")
 
 
 def _span(found: dict[str, Any]) -> AgentSpan:
