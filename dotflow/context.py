@@ -20,10 +20,12 @@ class Context:
     """A value (`storage`) and where it came from.
 
     `task_id` and `workflow_id` name the task that made it, `time` (aware) says when; all three are None for
-    a value that no task made. Wrapping a Context takes its value over, it never nests.
+    a value that no task made. `origin` says to which run it belongs: the id of the run that made it or, where that run
+    continued another, of the first of them; a resumed run takes only what is of its own. None: not known. It does not
+    count when contexts are compared. Wrapping a Context takes its value over, it never nests.
     """
 
-    __slots__ = ("_time", "storage", "task_id", "workflow_id")
+    __slots__ = ("_time", "origin", "storage", "task_id", "workflow_id")
 
     def __init__(
         self,
@@ -32,11 +34,13 @@ class Context:
         task_id: str | None = None,
         workflow_id: str | None = None,
         time: datetime | int | None = None,
+        origin: str | None = None,
     ) -> None:
         """`time` is an aware datetime, or nanoseconds since the epoch."""
         self.storage: Any = storage.storage if isinstance(storage, Context) else storage
         self.task_id = task_id
         self.workflow_id = workflow_id
+        self.origin = origin
         self._time = time
 
     @property
@@ -64,11 +68,11 @@ class Context:
     __hash__ = None  # type: ignore[assignment]  # equal by a value that may change
 
     def __repr__(self) -> str:
-        origin = f", task_id={self.task_id!r}" if self.task_id else ""
-        return f"Context({self.storage!r}{origin})"
+        maker = f", task_id={self.task_id!r}" if self.task_id else ""
+        return f"Context({self.storage!r}{maker})"
 
-    def __getstate__(self) -> tuple[Any, str | None, str | None, datetime | None]:
-        return self.storage, self.task_id, self.workflow_id, self.time
+    def __getstate__(self) -> tuple[Any, str | None, str | None, datetime | None, str | None]:
+        return self.storage, self.task_id, self.workflow_id, self.time, self.origin
 
-    def __setstate__(self, state: tuple[Any, str | None, str | None, datetime | None]) -> None:
-        self.storage, self.task_id, self.workflow_id, self._time = state
+    def __setstate__(self, state: tuple[Any, str | None, str | None, datetime | None, str | None]) -> None:
+        self.storage, self.task_id, self.workflow_id, self._time, self.origin = state

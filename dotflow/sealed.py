@@ -41,6 +41,7 @@ class Header(NamedTuple):
     task_id: str | None
     workflow_id: str | None
     time: datetime | None
+    origin: str | None = None
 
 
 def check_serializer(serializer: str) -> str:
@@ -63,7 +64,7 @@ def seal(key: str, context: Context, serializer: str = "json") -> bytes:
         SerializationError: the serializer cannot represent the value.
     """
     payload = _dump(context.storage, serializer)
-    header = Header(serializer, key, context.task_id, context.workflow_id, context.time)
+    header = Header(serializer, key, context.task_id, context.workflow_id, context.time, context.origin)
     line = codec.encode(header._asdict())[1:]  # the brace stands in the preamble
     rest = line + b"\n" + payload
     return b'{"dotflow":%d,"sha256":"%s",%s' % (FORMAT, hashlib.sha256(rest).hexdigest().encode(), rest)
@@ -81,7 +82,7 @@ def unseal(data: bytes, key: str, serializer: str = "json") -> Context:
     header = header_of(line)
     if header.key != key:
         raise StorageError(f"holds the context of {header.key!r}, not of {key!r}; was it moved?")
-    context = Context(task_id=header.task_id, workflow_id=header.workflow_id, time=header.time)
+    context = Context(task_id=header.task_id, workflow_id=header.workflow_id, time=header.time, origin=header.origin)
     context.storage = _undump(payload, header.serializer, serializer)
     return context
 
@@ -94,9 +95,14 @@ def header_of(line: bytes) -> Header:
     """
     preamble = _PREAMBLE.match(line)
     fields = codec.decode(b"{" + line[preamble.end() :]) if preamble else None
-    if type(fields) is not dict or fields.keys() != set(Header._fields) or type(fields["key"]) is not str:
+    if type(fields) is not dict or not _is_header(fields):
         raise StorageError("torn or corrupt: the header is damaged")
     return Header(**fields)
+
+
+def _is_header(fields: dict[str, Any]) -> bool:
+    known = set(Header._fields)
+    return known - Header._field_defaults.keys() <= fields.keys() <= known and type(fields["key"]) is str
 
 
 def name_of(key: str) -> str:

@@ -31,9 +31,10 @@ Fingerprint = Callable[[Any], str]
 class Checkpoints:
     """What a run keeps of its tasks, and what it takes over from the run that it continues.
 
-    A storage that keeps records of runs (`Storage.post_run`) knows from when on checkpoints belong together: those of an
-    older run, which this one or the one before did not continue, are not taken. The record also has fingerprints of the
-    initial contexts. With a storage that keeps none, every checkpoint that is found is taken.
+    A storage that keeps records of runs (`Storage.post_run`) knows which checkpoints belong together: those of the first
+    run and of all that continued it have its id as their `origin`. What is of another run is not taken. The record also has
+    fingerprints of the initial contexts. With a storage that keeps no records, every checkpoint that is found is taken, and
+    where it forgets the origin, every one that is not older than the first run, by the clocks.
     """
 
     def __init__(self, storage: Storage, run: Run, fingerprint: Fingerprint | None = None) -> None:
@@ -42,6 +43,8 @@ class Checkpoints:
         self._fingerprint = fingerprint or _fingerprint
         self._resumes = False
         self._began_ns: int | None = None
+        self.origin = run.run_id
+        """The first of the runs that this one continues, or itself."""
 
     def resume(self, on_input_change: str) -> None:
         """Continue the latest run of this workflow, if there is one.
@@ -62,7 +65,7 @@ class Checkpoints:
             )
         self._resumes = not changed
         if not changed:
-            self._began_ns = record["began_ns"]
+            self._began_ns, self.origin = record["began_ns"], record.get("origin") or record["run_id"]
             self._run.continues = SpanContext(record["trace_id"], record["span_id"], sampled=record["sampled"])
 
     def open(self) -> None:
@@ -76,6 +79,7 @@ class Checkpoints:
         run, span = self._run, self._run.span
         record = {
             "run_id": run.run_id,
+            "origin": self.origin,
             "trace_id": run.trace_id,
             "span_id": span.span_id if span else "",
             "sampled": bool(span and span.sampled),
@@ -93,7 +97,7 @@ class Checkpoints:
         except Exception as error:  # noqa: BLE001 - a checkpoint that cannot be read is none; the task can run
             _logger.warning("task %s runs again, its checkpoint cannot be used: %s", task.task_id, error)
             return None
-        return None if context.is_empty or self._is_older(context) else context
+        return None if context.is_empty or not self._is_of_this(context) else context
 
     def keep(self, task: Task, context: Context) -> None:
         """Write the checkpoint of a task that ended well.
@@ -103,9 +107,13 @@ class Checkpoints:
         """
         self._storage.post(self._storage.key(task), context)
 
-    def _is_older(self, context: Context) -> bool:
+    def _is_of_this(self, context: Context) -> bool:
         began = from_ns(self._began_ns)
-        return began is not None and context.time is not None and context.time < began
+        if began is None:  # there is no record, so nothing tells them apart
+            return True
+        if context.origin is not None:
+            return context.origin == self.origin
+        return context.time is None or context.time >= began
 
     def _changed(self, inputs: dict[str, str]) -> list[str]:
         now = {task.task_id: self._fingerprint(task.initial_context.storage) for task in self._run.tasks}

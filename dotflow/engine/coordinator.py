@@ -298,6 +298,7 @@ class Coordinator:
             task_id=task.task_id,
             workflow_id=task.workflow_id,
             time=outcome.started_ns + outcome.duration_ns,
+            origin=self._checkpoints.origin,
         )
         try:
             self._checkpoints.keep(task, context)

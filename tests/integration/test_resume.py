@@ -16,8 +16,11 @@ from dotflow.errors import InputChanged, InvalidChoice, StorageError, StorageNot
 from dotflow.events import TaskEnded, TaskRestored, TaskStarted
 from dotflow.names import spans as names
 from dotflow.providers import MetricsPrometheus, StorageFile, TracerOpenTelemetry
-from dotflow.testing import Calls, RecordingNotify, RecordingServer, RecordingStorage
+from dotflow.testing import Calls, FakeClock, RecordingNotify, RecordingServer, RecordingStorage
 from support.otlp import OtlpEndpoint
+
+_NOON = 1_800_000_000 * 10**9
+_HOUR = 3600 * 10**9
 
 
 class Pipeline:
@@ -29,7 +32,7 @@ class Pipeline:
         self.ran: list[str] = []
         self.broken = True
 
-    def workflow(self, day: str = "monday") -> DotFlow:
+    def workflow(self, day: str = "monday", **config) -> DotFlow:
         @action
         def extract(initial_context):
             self.ran.append("extract")
@@ -47,13 +50,13 @@ class Pipeline:
             self.ran.append("load")
             return len(previous_context.storage)
 
-        workflow = DotFlow(Config(storage=self.storage, **self.config), name="etl", workflow_id="w-1")
+        workflow = DotFlow(Config(storage=self.storage, **self.config, **config), name="etl", workflow_id="w-1")
         workflow.task.add(extract, initial_context=day).add(step=[transform, load])
         return workflow
 
-    def start(self, day: str = "monday", **options):
+    def start(self, day: str = "monday", clock=None, **options):
         self.ran.clear()
-        return self.workflow(day).start(**options)
+        return self.workflow(day, **{"clock": clock} if clock else {}).start(**options)
 
 
 @pytest.fixture
@@ -101,6 +104,43 @@ def test_checkpoints_of_an_older_run_are_not_taken_for_those_of_the_latest(pipel
     run = pipeline.start("tuesday", resume=True)
     assert pipeline.ran == ["transform", "load"]
     assert run.tasks[0].current_context.storage["day"] == "tuesday"
+
+
+def test_an_older_run_is_told_by_its_id_and_not_by_clocks(pipeline):
+    pipeline.broken = False
+    pipeline.start(clock=FakeClock(_NOON + _HOUR))  # on a machine whose clock is fast
+    pipeline.broken = True
+    pipeline.start("tuesday", clock=FakeClock(_NOON))
+    pipeline.broken = False
+    run = pipeline.start("tuesday", resume=True, clock=FakeClock(_NOON))
+    assert pipeline.ran == ["transform", "load"]
+    assert run.tasks[0].current_context.storage["day"] == "tuesday"
+
+
+def test_what_was_finished_where_the_clock_is_slow_is_finished(pipeline):
+    pipeline.start(clock=FakeClock(_NOON))
+    pipeline.broken = False
+    pipeline.start(resume=True, clock=FakeClock(_NOON - _HOUR))
+    again = pipeline.start(resume=True, clock=FakeClock(_NOON))
+    assert pipeline.ran == []
+    assert statuses(again) == ["Completed/skip"] * 3
+
+
+def test_a_storage_that_forgets_whose_a_result_is_leaves_the_clocks(tmp_path):
+    class Forgetful(StorageFile):
+        def get(self, key):
+            found = super().get(key)
+            found.origin = None
+            return found
+
+    pipeline = Pipeline(Forgetful(tmp_path))
+    pipeline.broken = False
+    pipeline.start(clock=FakeClock(_NOON - _HOUR))
+    pipeline.broken = True
+    pipeline.start("tuesday", clock=FakeClock(_NOON))
+    pipeline.broken = False
+    pipeline.start("tuesday", resume=True, clock=FakeClock(_NOON + _HOUR))
+    assert pipeline.ran == ["transform", "load"]
 
 
 def test_a_resume_can_be_resumed(pipeline):

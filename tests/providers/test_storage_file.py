@@ -110,6 +110,19 @@ def test_a_json_file_is_a_header_line_and_the_result_as_json(tmp_path):
     assert (header["dotflow"], header["serializer"], header["key"]) == (1, "json", KEY)
 
 
+def test_a_file_from_before_contexts_had_an_origin_is_read(tmp_path):
+    storage = StorageFile(tmp_path)
+    storage.post(KEY, Context({"rows": 3}, task_id="load", workflow_id="nightly", origin="f" * 32))
+    preamble, rest = storage.file(KEY).read_bytes().split(b",", 2)[0], storage.file(KEY).read_bytes().split(b",", 2)[2]
+    without = rest.replace(b',"origin":"%s"' % (b"f" * 32), b"")
+    assert len(without) < len(rest)
+    storage.file(KEY).write_bytes(
+        b'%s,"sha256":"%s",%s' % (preamble, hashlib.sha256(without).hexdigest().encode(), without)
+    )
+    found = storage.get(KEY)
+    assert (found.storage, found.task_id, found.origin) == ({"rows": 3}, "load", None)
+
+
 # --- where it keeps it -----------------------------------------------------------------------------------------------
 
 

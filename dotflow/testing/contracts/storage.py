@@ -256,6 +256,15 @@ class StorageContract(ProviderContract[Storage]):
             for flow in ("w", "v", "w:v"):
                 same(storage.get_run(flow).storage, {"run": 1, "of": flow}, "the record that came back")
 
+    def test_whose_a_context_is_comes_back(self) -> None:
+        """If it keeps records: without its origin, the context of an older run is told from newer ones by clocks alone."""
+        with self.provider() as storage:
+            if type(storage).post_run is Storage.post_run:
+                raise unittest.SkipTest("this storage keeps no records of runs")
+            for origin in ("0af7651916cd43dd8448eb211c80319c", None):
+                storage.post("w:a", Context(1, task_id="a", workflow_id="w", origin=origin))
+                same(storage.get("w:a").origin, origin, "the origin of a context that came back")
+
     def test_delete_forgets_one(self) -> None:
         """If it can: that one, also when it is not there."""
         with self.provider() as storage:
