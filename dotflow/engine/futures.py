@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from dotflow.engine.attempt import blank_outcome, run_attempt
 from dotflow.engine.parcels import Packer, read_report
 from dotflow.engine.pooled import AGAIN, WOKEN, Out, PooledExecutor, Signal
-from dotflow.engine.remote import run_and_flush
+from dotflow.engine.remote import HOME, run_and_flush
 from dotflow.errors import NotPicklable, WorkerDied
 from dotflow.status import TypeResult
 
@@ -90,7 +90,8 @@ class FuturesExecutor(PooledExecutor["Future[Any] | None"]):
         self._arrivals: queue.SimpleQueue[tuple[Attempt, Future[Any]] | None] = queue.SimpleQueue()
         self._dropped: list[tuple[str, Dropped]] = []
         self._sides = sides
-        self._packer = None if shares_memory(executor) else Packer(pickled_sides)
+        self._sender = HOME.enter(sides)
+        self._packer = None if shares_memory(executor) else Packer(pickled_sides, self._sender)
 
     @property
     def slots(self) -> int:  # type: ignore[override]
@@ -109,6 +110,7 @@ class FuturesExecutor(PooledExecutor["Future[Any] | None"]):
     def close(self) -> None:
         """Let go of the executor, which is not ours."""
         self._pool.close()
+        HOME.leave(self._sender)
 
     def _hand_out(self, attempt: Attempt) -> Out[Future[Any] | None]:
         out: Out[Future[Any] | None] = Out(attempt, None, self._clock)

@@ -31,10 +31,14 @@ _by_value_lock = threading.RLock()  # what is being pickled may start a workflow
 
 
 class Packer:
-    """Packs the attempts of one run. A step is pickled once a run, as it is at its first attempt."""
+    """Packs the attempts of one run. A step is pickled once a run, as it is at its first attempt.
 
-    def __init__(self, sides: bytes) -> None:
+    `sender` is of `remote.HOME`, if the attempts may be run in this process.
+    """
+
+    def __init__(self, sides: bytes, sender: str = "") -> None:
         self._sides = sides
+        self._sender = sender
         self._steps: dict[int, tuple[bytes, bytes]] = {}
         self._by_value: dict[str, ModuleType | None] = {}
 
@@ -53,7 +57,8 @@ class Packer:
                 body = cloudpickle.dumps((attempt.initial, attempt.previous, *carried))
             except Exception as error:
                 raise _culprit(attempt, error) from error
-        parcel = Parcel(self._sides, key, pickled, body, attempt.task_id or step.name, attempt.timeout > 0)
+        name = attempt.task_id or step.name
+        parcel = Parcel(self._sides, key, pickled, body, name, attempt.timeout > 0, self._sender)
         return pickle.dumps(tuple(parcel), pickle.HIGHEST_PROTOCOL)
 
     def _step(self, step: Step) -> tuple[bytes, bytes]:

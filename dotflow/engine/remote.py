@@ -1,15 +1,19 @@
 """What runs in another process: it takes a parcel, runs the attempt in it, and makes a report of how that went.
 
-A parcel is self-contained, so any place that can call a function with some bytes can run attempts.
+A parcel is self-contained, so any place that can call a function with some bytes can run attempts. That may turn out to be
+the very process that sent it, for instance the thread of an executor that wraps another: then the providers themselves
+attend to the attempt, for their halves for workers would set up a second telemetry beside them.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
+import os
 import pickle
 import threading
 import time
+import uuid
 from collections import OrderedDict
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -27,7 +31,7 @@ if TYPE_CHECKING:
     from dotflow.outcome import Outcome
     from dotflow.step import Step
 
-__all__ = ["Parcel", "ProviderFailure", "Report", "brought_along", "flush_sides", "run_and_flush", "run_parcel"]
+__all__ = ["HOME", "Parcel", "ProviderFailure", "Report", "brought_along", "flush_sides", "run_and_flush", "run_parcel"]
 
 _STEPS_KEPT = 256
 _CLOCK = SystemClock()
@@ -45,7 +49,8 @@ class ProviderFailure(RuntimeError):
 class Parcel(NamedTuple):
     """An attempt on its way. `sides` are the providers' pickled `WorkerSide`s, `step` is known by `step_key` once it came.
 
-    `body` are the contexts, ids and headers; `tells_begin` says that somebody watches the time.
+    `body` are the contexts, ids and headers; `tells_begin` says that somebody watches the time; `sender` is what `HOME` of
+    the process that sent it knows it by, if that may be where it is run.
     """
 
     sides: bytes
@@ -54,6 +59,7 @@ class Parcel(NamedTuple):
     body: bytes
     name: str
     tells_begin: bool
+    sender: str = ""
 
 
 class Report(NamedTuple):
@@ -69,7 +75,7 @@ class Report(NamedTuple):
 def run_parcel(parcel: bytes, on_begin: Callable[[], None] | None = None) -> bytes:
     """Run the attempt in a parcel, here and now, and pack its report. Never raises an `Exception`."""
     sent = Parcel(*pickle.loads(parcel))  # noqa: S301 - what the coordinator made
-    sides = _sides.of(sent.sides)
+    sides = _sides_for(sent)
     try:
         step = _step_of(sent)  # which may import half the world: that is not the attempt's time
         _brought.names = _globals_of(step)
@@ -89,7 +95,7 @@ def run_parcel(parcel: bytes, on_begin: Callable[[], None] | None = None) -> byt
 def run_and_flush(parcel: bytes) -> bytes:
     """As `run_parcel`, where nobody will tell when the process ends: what the step has buffered is sent at once."""
     report = run_parcel(parcel)
-    sides = _sides.of(Parcel(*pickle.loads(parcel)).sides)  # noqa: S301
+    sides = _sides_for(Parcel(*pickle.loads(parcel)))  # noqa: S301
     if sides.is_buffering and time.monotonic() >= _sides.flush_again_at:
         failures, dropped = flush_sides(_FLUSH_SECONDS)
         if failures or dropped:
@@ -115,6 +121,55 @@ def flush_sides(timeout: float) -> tuple[tuple[tuple[str, str, str, str], ...], 
     for thread in flushing:
         thread.join(max(0.0, deadline - time.monotonic()))
     return tuple(failures), tuple(lost for sides in _sides for lost in sides.take_dropped(failures))
+
+
+class _Local:
+    """The providers of a run that was started in this process: there is nothing to load, to flush, or to tell."""
+
+    def __init__(self, sides: Sides) -> None:
+        self._sides = sides
+        self.failures: list[tuple[str, str, str, str]] = []
+        self.is_buffering = False
+
+    def entered(self) -> Sides:
+        return self._sides
+
+    def take_dropped(self, failures: list[tuple[str, str, str, str]]) -> Iterator[tuple[str, Dropped]]:
+        del failures
+        return iter(())
+
+
+class _Home:
+    """The runs that have sent parcels from this process. In a process that was forked from it there are none."""
+
+    def __init__(self) -> None:
+        self._moved_in()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._moved_in)
+
+    def _moved_in(self) -> None:
+        self._name = uuid.uuid4().hex
+        self._runs: dict[str, _Local] = {}
+
+    def enter(self, sides: Sides) -> str:
+        """What a run's parcels are to have as their `sender`; `sides` are its providers' own."""
+        sender = f"{self._name}-{uuid.uuid4().hex}"
+        self._runs[sender] = _Local(sides)
+        return sender
+
+    def leave(self, sender: str) -> None:
+        """The run is over."""
+        self._runs.pop(sender, None)
+
+    def find(self, sender: str) -> _Local | None:
+        """What attends to the attempts of a run that was started here; None if it was started elsewhere."""
+        if not sender.startswith(self._name):
+            return None
+        return self._runs.get(sender) or _Local(_NO_SIDES)  # an attempt that nobody waits for any more
+
+
+_NO_SIDES = Sides()
+HOME = _Home()
 
 
 class _Loaded:
@@ -185,6 +240,12 @@ class _AllSides:
 
 
 _sides = _AllSides()
+
+
+def _sides_for(sent: Parcel) -> _Loaded | _Local:
+    return HOME.find(sent.sender) or _sides.of(sent.sides)
+
+
 _steps: OrderedDict[bytes, Step] = OrderedDict()
 
 
@@ -221,7 +282,7 @@ def _step_of(sent: Parcel) -> Step:
     return step
 
 
-def _pack(outcome: Outcome, sides: _Loaded, name: str) -> bytes:
+def _pack(outcome: Outcome, sides: _Loaded | _Local, name: str) -> bytes:
     try:
         value = _dump(outcome.value)
     except BaseException as error:  # noqa: BLE001 - what the user's value raises when it is taken apart

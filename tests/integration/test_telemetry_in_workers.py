@@ -7,10 +7,12 @@ import logging
 import os
 import signal
 import sys
-from contextlib import nullcontext
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 
 import pytest
 import structlog
+from distributed import Client
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace import TracerProvider
@@ -72,6 +74,48 @@ def test_spans_of_workers_go_to_the_file_too(tmp_path, monkeypatch):
     tasks = {span["spanId"] for span in spans if span["name"] == "task opens_a_span"}
     assert {span["parentSpanId"] for span in spans if span["name"] == "of the step"} == tasks
     assert len(tasks) == 2
+
+
+class Wrapped(Executor):
+    """Somebody's own executor; nothing shows that what it is given runs in threads of this process."""
+
+    def __init__(self):
+        self.threads = ThreadPoolExecutor(2)
+
+    def submit(self, function, /, *args, **kwargs):
+        return self.threads.submit(function, *args, **kwargs)
+
+    def shutdown(self, wait=True, *, cancel_futures=False):
+        self.threads.shutdown(wait, cancel_futures=cancel_futures)
+
+
+@contextmanager
+def dask_threads():
+    with Client(processes=False, n_workers=1, threads_per_worker=2, dashboard_address=None) as client:
+        yield client.get_executor()
+
+
+@pytest.mark.parametrize("make", [Wrapped, dask_threads], ids=["wrapper", "dask"])
+def test_an_executor_whose_workers_are_threads_of_this_process_sets_up_nothing_beside_the_providers(
+    make, endpoint, tmp_path
+):
+    @action
+    def step():
+        logging.getLogger("app").warning("from the step")
+        current = trace.get_current_span().get_span_context()
+        return type(trace.get_tracer_provider()).__name__, os.getpid(), f"{current.span_id:016x}"
+
+    log = LogStructlog(output=tmp_path / "log", format="json", capture=True)
+    tracer = TracerOpenTelemetry(endpoint=endpoint.url)
+    with make() as executor, DotFlow(Config(tracer=tracer, log=log), name="threads") as workflow:
+        workflow.task.add([step, step])
+        run = workflow.start("parallel", executor=executor).raise_for_status()
+    attempts = sorted(span.span_id for span in endpoint.named("task step"))
+    assert sorted(workflow.result_storage()) == [("ProxyTracerProvider", os.getpid(), span_id) for span_id in attempts]
+    assert len(set(attempts)) == 2
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert [line["run_id"] for line in lines if line["event"] == "from the step"] == [run.run_id] * 2
+    assert (run.provider_errors, run.dropped) == ({}, {})
 
 
 def test_without_a_destination_nothing_is_set_up(monkeypatch):
