@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import multiprocessing
 import os
 import signal
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -48,6 +49,7 @@ KINDS = (
 )
 TASKS = [(kind, kind.name if n == 0 else f"{kind.name}-{n + 1}") for kind in KINDS for n in range(kind.count)]
 GROUPS = ("north", "south", "west")
+PROCESS_POOL = "process pool of the user's"  # one death in it ends all of its workers
 
 
 def make_step(kind: Kind, coordinator_pid: int):
@@ -75,7 +77,7 @@ def make_step(kind: Kind, coordinator_pid: int):
             latest = time.monotonic() + 3
             while len(os.listdir(f"{mine['directory']}/ended")) < mine["alone_after"] and time.monotonic() < latest:  # noqa: PTH208
                 time.sleep(0.01)
-            if os.getpid() == coordinator_pid:
+            if os.getpid() == coordinator_pid or not mine["dies_alone"]:
                 raise WorkerDied("there is no worker that could die alone")
             os.kill(os.getpid(), signal.SIGKILL)
         return mine["task"]
@@ -110,6 +112,10 @@ def dask_executor():
         yield client.get_executor()
 
 
+def process_pool():
+    return ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn"))
+
+
 PLACES = [
     ("sequential", "inline", no_executor),
     ("sequential", None, no_executor),
@@ -122,6 +128,8 @@ PLACES = [
     ("parallel", "inline", no_executor),
     ("parallel", "thread", no_executor),
     ("parallel", "thread pool of the user's", lambda: ThreadPoolExecutor(8)),
+    ("parallel", PROCESS_POOL, process_pool),
+    ("sequential_group", PROCESS_POOL, process_pool),
     ("parallel", "Dask", dask_executor),
     ("sequential_group", "Dask", dask_executor),
 ]
@@ -137,7 +145,7 @@ class Seen(NamedTuple):
     lines: Counter
 
 
-def run_all(tmp_path: Path, mode: str, executor: object, *, alone: bool) -> Seen:
+def run_all(tmp_path: Path, mode: str, executor: object, where: str | None) -> Seen:
     (tmp_path / "ended").mkdir()
     told, metrics = Told(), MetricsPrometheus()
 
@@ -155,7 +163,12 @@ def run_all(tmp_path: Path, mode: str, executor: object, *, alone: bool) -> Seen
         )
         with DotFlow(config, name="table") as workflow:
             for position, (kind, task) in enumerate(TASKS):
-                mine = {"task": task, "directory": str(tmp_path), "alone_after": position if alone else 0}
+                mine = {
+                    "task": task,
+                    "directory": str(tmp_path),
+                    "alone_after": position if where == "Dask" else 0,
+                    "dies_alone": where != PROCESS_POOL,
+                }
                 group = GROUPS[0] if DEATH in kind.attempts else GROUPS[position % len(GROUPS)]
                 workflow.task.add(make_step(kind, os.getpid()), initial_context=mine, group_name=group)
             run = workflow.start(mode, keep_going=True, executor=executor, max_workers=2).wait()
@@ -273,7 +286,7 @@ def test_there_are_forty_tasks():
 @pytest.mark.parametrize(("mode", "where", "make"), PLACES, ids=[f"{mode}-{where}" for mode, where, _ in PLACES])
 def test_the_same_tasks_tell_the_same_everywhere(tmp_path, mode, where, make):
     with make() as given:
-        seen = run_all(tmp_path, mode, given or where, alone=where == "Dask")
+        seen = run_all(tmp_path, mode, given or where, where)
     wanted = expected()
     assert seen.attempts == wanted.attempts
     assert seen.notifications == wanted.notifications
