@@ -119,9 +119,10 @@ class Attributes:
             values[names.CICD_TASK_RESULT] = result.value
         if task.attempt > 1:
             values[names.ATTEMPT] = task.attempt
-        if task.outcome is not None:
-            values[names.PROCESS_PID] = task.outcome.pid
-            values[names.HOST_NAME] = task.outcome.host
-            if task.outcome.recorded:
-                values |= {names.RECORDED_PREFIX + name: value for name, value in task.outcome.recorded.items()}
+        outcome = task.outcome
+        if outcome is not None:
+            values[names.PROCESS_PID] = outcome.pid
+            values[names.HOST_NAME] = outcome.host
+            if outcome.recorded:
+                values |= {names.RECORDED_PREFIX + name: value for name, value in outcome.recorded.items()}
         return values

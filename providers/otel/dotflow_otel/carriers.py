@@ -34,15 +34,19 @@ class Headers(Mapping[str, str]):
 
     `context` is the one in which the span is current, for whoever is in this process; None once the span has ended.
     By hand and not by a propagator, as it is done for every task: https://www.w3.org/TR/trace-context/#traceparent-header
+
+    A task keeps its headers for as long as the run is kept. So the ids are here as plain numbers, and not in the context
+    that they came in, of whose objects the garbage collector would have to look at every one again and again.
     """
 
-    __slots__ = ("_ids", "_written", "baggage", "context")
+    __slots__ = ("_flags", "_is_valid", "_span_id", "_trace_id", "_trace_state", "_written", "baggage", "context")
 
     def __init__(self, ids: OtelSpanContext, context: Context, baggage: Mapping[str, str]) -> None:
-        self.context: Context | None = context
-        self._ids = ids
-        self.baggage = baggage
+        self._trace_id, self._span_id, _, flags, self._trace_state, self._is_valid = ids
+        self._flags = int(flags)
         self._written: dict[str, str] | None = None
+        self.context: Context | None = context
+        self.baggage = baggage
 
     def __getitem__(self, name: str) -> str:
         return self._read()[name]
@@ -54,7 +58,7 @@ class Headers(Mapping[str, str]):
         return len(self._read())
 
     def __bool__(self) -> bool:
-        return self._ids.is_valid
+        return self._is_valid
 
     def __reduce__(self) -> tuple[type, tuple[dict[str, str]]]:
         return dict, (self._read(),)
@@ -68,12 +72,11 @@ class Headers(Mapping[str, str]):
         return self._written
 
     def _write(self) -> dict[str, str]:
-        ids = self._ids
-        if not ids.is_valid:
+        if not self._is_valid:
             return {}
-        headers = {TRACEPARENT: f"00-{ids.trace_id:032x}-{ids.span_id:016x}-{ids.trace_flags:02x}"}
-        if ids.trace_state:
-            headers["tracestate"] = ids.trace_state.to_header()
+        headers = {TRACEPARENT: f"00-{self._trace_id:032x}-{self._span_id:016x}-{self._flags:02x}"}
+        if self._trace_state:
+            headers["tracestate"] = self._trace_state.to_header()
         headers.update(self.baggage)
         return headers
 

@@ -200,6 +200,8 @@ class TracerOpenTelemetry(Tracer):
 
     def end_attempt(self, task: Task) -> None:
         """Close the span of an attempt."""
+        if not self._attempts:
+            return
         span, outcome = self._close(self._attempts, task), task.outcome
         if span is None or outcome is None:
             return
@@ -225,7 +227,7 @@ class TracerOpenTelemetry(Tracer):
 
     def attach(self, carrier: Mapping[str, str]) -> AbstractContextManager[None]:
         """Make the span current: here the span itself, in another process a remote parent."""
-        context = carrier.context if isinstance(carrier, Headers) else None
+        context = carrier.context if type(carrier) is _Open else None  # isinstance() of a Mapping takes its time
         return Attached(extract(carrier) if context is None else context)
 
     def for_worker(self) -> WorkerTracing:
@@ -304,11 +306,12 @@ class TracerOpenTelemetry(Tracer):
         return span
 
     def _close(self, kind: _Spans, task: Task) -> Span | None:
-        """The span that is to be ended, if there is one that records."""
+        """The span that is to be ended, if there is one that records. What is left of it are its ids."""
         opened = kind.pop((task.run_id, task.task_id), None)
         if opened is None or not opened.is_recording:
             return None
-        return opened.release()
+        span, opened.span, opened.context = opened.span, trace.INVALID_SPAN, None
+        return span
 
     @staticmethod
     def _mark_failed_run(span: Span, run: Run | None, result: TypeResult) -> None:
@@ -356,18 +359,14 @@ class _Open(Headers):
 
     def __init__(self, span: Span, context: Context, parent: _Open | None = None) -> None:
         # Without super(), as it is done for every task. A child has its parent's baggage.
-        ids = self._ids = span.get_span_context()
+        self._trace_id, self._span_id, _, flags, self._trace_state, self._is_valid = span.get_span_context()
+        self._flags = int(flags)
         self._written = None
         self.context = trace.set_span_in_context(span, context)
         self.baggage = parent.baggage if parent is not None else baggage_of(context)
         self.span = span
         self.is_recording = span.is_recording()
-        self.is_unsampled = not (self.is_recording or ids.trace_flags.sampled)
-
-    def release(self) -> Span:
-        """The span, to be ended; what is left are its ids."""
-        span, self.span, self.context = self.span, trace.INVALID_SPAN, None
-        return span
+        self.is_unsampled = not (self.is_recording or self._flags & TraceFlags.SAMPLED)
 
 
 _Spans = dict[tuple[str, str], _Open]
