@@ -93,7 +93,7 @@ class Delivery:
         with self._lock:
             ended, self._ended = self._ended, {}
         for workflow in ended:
-            self._try(str(self._gateway), deadline, functools.partial(self._post, workflow))
+            self._try(str(self._gateway), deadline, functools.partial(self._push_one, workflow))
 
     def _write(self, effort: _Effort) -> None:
         if self._textfile is not None and self._owner is not None:
@@ -101,11 +101,11 @@ class Delivery:
             effort.points = series.points
             self._textfile.write(series)
 
-    def _post(self, workflow: str, effort: _Effort) -> None:
+    def _push_one(self, workflow: str, effort: _Effort) -> None:
         if self._gateway is not None:
             series = for_gateway(self._registry.collect(), workflow, with_rest=workflow == self._owner)
             effort.points = series.points
-            self._gateway.post(workflow, series, effort.deadline)
+            self._gateway.push(workflow, series, effort.deadline)
 
     def _try(self, where: str, deadline: float, work: Callable[[_Effort], None]) -> None:
         effort = _Effort(deadline)

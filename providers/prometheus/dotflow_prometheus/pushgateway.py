@@ -58,15 +58,17 @@ class Pushgateway:
         self._job = job
         self._opener = urllib.request.build_opener(_NoRedirect)
 
-    def post(self, workflow: str, series: Snapshot, deadline: float) -> None:
+    def push(self, workflow: str, series: Snapshot, deadline: float) -> None:
         """Replace the metrics of a workflow's group by `series`, before `deadline` (monotonic), or give up.
+
+        Where they do not know the last success, which the gateway may, what they do not name is left as it is.
 
         A server that sends a byte from time to time can make it longer.
 
         Raises:
             NotDelivered: telling why.
         """
-        request = self._request(workflow, generate_latest(series))
+        request = self._request(workflow, generate_latest(series), "PUT" if series.knows_success else "POST")
         try:
             with self._opener.open(request, timeout=max(0.001, deadline - time.monotonic())):
                 return
@@ -86,12 +88,12 @@ class Pushgateway:
     def __repr__(self) -> str:
         return f"Pushgateway({self._base})"
 
-    def _request(self, workflow: str, body: bytes) -> urllib.request.Request:
+    def _request(self, workflow: str, body: bytes, method: str) -> urllib.request.Request:
         headers = {"Content-Type": _TEXT_FORMAT}
         if self._secret:
             headers["Authorization"] = f"Basic {base64.b64encode(self._secret.encode()).decode()}"
         # The scheme of the URL is http or https, checked at construction.
-        return urllib.request.Request(self.group(workflow), data=body, headers=headers, method="POST")  # noqa: S310
+        return urllib.request.Request(self.group(workflow), data=body, headers=headers, method=method)  # noqa: S310
 
     def _refusal(self, error: urllib.error.HTTPError) -> str:
         # Of the answer only what the gateway says of the metrics: a proxy may repeat what it was sent.

@@ -19,7 +19,8 @@ __all__ = ["KEPT", "Snapshot", "for_gateway", "for_textfile"]
 
 _OWN: Final = {metric.prometheus: metric for metric in names.METRICS}
 _COMPLETION: Final = names.WORKFLOW_LAST_COMPLETION.series[0]
-_TIMES: Final = (names.WORKFLOW_LAST_SUCCESS.series[0], _COMPLETION)
+_SUCCESS: Final = names.WORKFLOW_LAST_SUCCESS.series[0]
+_TIMES: Final = (_SUCCESS, _COMPLETION)
 _VERDICT: Final = names.WORKFLOW_LAST_RUN_SUCCESS.series[0]
 
 KEPT: Final = (*_TIMES, _VERDICT)
@@ -37,6 +38,11 @@ class Snapshot(Collector):
         """How many values these are; a histogram is one."""
         samples = (sample.name for family in self._families for sample in family.samples)
         return sum(not name.endswith(("_bucket", "_sum")) for name in samples)
+
+    @property
+    def knows_success(self) -> bool:
+        """Whether it holds the time of the last success, so that nothing is lost if it replaces its whole group."""
+        return any(s.name == _SUCCESS for family in self._families for s in family.samples)
 
     def collect(self) -> Iterable[Metric]:
         """All of them."""

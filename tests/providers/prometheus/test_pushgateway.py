@@ -67,13 +67,15 @@ def lost(run):
 
 @contextmanager
 def answering(respond):
-    """A server that answers every POST by `respond(handler)`; yields its URL and the paths that it was asked for."""
+    """A server that answers every push by `respond(handler)`; yields its URL and the paths that it was asked for."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
             self.rfile.read(int(self.headers["Content-Length"]))
             paths.append(self.path)
             respond(self)
+
+        do_PUT = do_POST  # noqa: N815
 
         def do_GET(self):
             paths.append(f"GET {self.path}")
@@ -133,6 +135,10 @@ def test_a_script_that_succeeds_and_later_fails(shared, tmp_path):
     assert value(names.TASK_FAILED.series[0], **of_task) == 1
     assert value(names.TASK_COMPLETED.series[0], **of_task) == 0
     assert value(names.TASK_ERRORS.series[0], **of_task, error_type="ValueError") == 1
+    script("succeeds")
+    # And what a process that knows it all does not have is of an earlier one, and gone.
+    assert value(names.TASK_FAILED.series[0], **of_task) == 0
+    assert shared.samples(names.TASK_ERRORS.series[0], **of_task) == []
 
 
 def test_a_first_run_that_fails_says_nothing_of_a_success(make, shared):
@@ -329,7 +335,7 @@ def test_a_gateway_that_takes_the_push_and_never_answers(make, contained, times)
         run = flow_of(metrics, drain_timeout=drain).start()
         connection, _ = silent.accept()
         with connection:
-            assert connection.recv(1000).startswith(b"POST /metrics/job/dotflow/workflow/nightly HTTP/1.1")
+            assert connection.recv(1000).startswith(b"PUT /metrics/job/dotflow/workflow/nightly HTTP/1.1")
     assert not run.failed
     assert run.provider_errors == {}
     assert lost(run) > 20
