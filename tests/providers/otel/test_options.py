@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
+from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
 from dotflow import Config, DotFlow, action
@@ -166,3 +167,22 @@ def test_a_request_takes_no_longer_than_the_environment_says(monkeypatch, signal
     exporter = target_of(signal, "http://127.0.0.1:4318").exporter(2.0)
     assert getattr(exporter, "_client", exporter)._timeout == seconds
     exporter.shutdown()
+
+
+@pytest.mark.parametrize("mode", ["sequential", "parallel"])
+def test_where_the_sdk_is_disabled_nothing_is_sent_and_the_run_is_as_ever(monkeypatch, mode):
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    with OtlpEndpoint() as endpoint:
+        providers = {kind: provider("nightly", endpoint=endpoint.url) for provider, kind in KINDS.items()}
+        with DotFlow(Config(**providers), name="disabled") as workflow:
+            workflow.task.add(opens_a_span)
+            run = workflow.start(mode).raise_for_status()
+        assert endpoint.requests == 0
+    assert (run.provider_errors, run.dropped) == ({}, {})
+    assert run.trace_id == run.run_id
+
+
+@action
+def opens_a_span():
+    with trace.get_tracer("the step's").start_as_current_span("of the step"):
+        return 1
