@@ -1,5 +1,7 @@
 """dotflow: a workflow SDK in which every run explains itself."""
 
+from typing import TYPE_CHECKING
+
 from dotflow.action import action
 from dotflow.config import Config
 from dotflow.context import Context
@@ -25,3 +27,14 @@ __all__ = [
     "observability",
     "record",
 ]
+
+if TYPE_CHECKING:
+    __version__: str
+else:
+
+    def __getattr__(name: str) -> str:
+        if name == "__version__":
+            from dotflow.version import version
+
+            return version()
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,6 +9,7 @@ import signal
 import pytest
 from opentelemetry import trace
 
+import dotflow
 from dotflow import Config, DotFlow, action
 from dotflow.providers import SchedulerInterval, StorageFile, TracerOpenTelemetry
 from support import jaeger as real
@@ -119,6 +120,7 @@ def test_a_sequential_run(jaeger, config, tmp_path):
         "error": True,
         "error.type": "ValueError",
         "otel.scope.name": "dotflow",
+        "otel.scope.version": dotflow.__version__,
         "otel.status_code": "ERROR",
         "otel.status_description": "failed: broken",
     }

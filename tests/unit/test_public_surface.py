@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from importlib import metadata
 
 import pytest
 
@@ -20,6 +21,11 @@ def test_the_names_at_the_top():
         *("observability", "record"),
     }
     assert all(hasattr(dotflow, name) for name in dotflow.__all__)
+
+
+def test_the_version_is_that_of_the_installation():
+    assert dotflow.__version__ == metadata.version("dotflow")
+    assert not hasattr(dotflow, "__versions__")
 
 
 def test_the_abstract_methods_of_the_seven_contracts():

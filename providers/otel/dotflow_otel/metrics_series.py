@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
-from importlib import metadata
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -15,6 +14,7 @@ from dotflow.names import logs
 from dotflow.names import metrics as names
 from dotflow.names.spans import SCOPE
 from dotflow.series import OVERFLOW, Bounded
+from dotflow.version import version
 from dotflow_otel.metrics_exemplars import NO_SPAN
 from dotflow_otel.metrics_instruments import Histogram, Instruments, SdkHistogram, observe
 from dotflow_otel.metrics_tasks import TaskSeries
@@ -155,7 +155,7 @@ class Series:
         return Bounded(make, self._max_series, self._overflow)
 
     def _observe(self, meter: Meter) -> None:
-        build = [Observation(1, {names.VERSION: _version()}, NO_SPAN)]
+        build = [Observation(1, {names.VERSION: version()}, NO_SPAN)]
         observe(meter, names.BUILD, lambda: build)
         observe(meter, names.BACKGROUND_QUEUED, lambda: [Observation(max(0, self._queued), {}, NO_SPAN)])
         observe(meter, names.TASK_RECORDED, _reader(self._recorded, "value"))
@@ -218,10 +218,3 @@ def _reader(
 
 def _value(labels: tuple[str, ...]) -> Value:
     return Value(dict(zip(names.TASK_RECORDED.labels, labels, strict=True)))
-
-
-def _version() -> str:
-    try:
-        return metadata.version("dotflow")
-    except metadata.PackageNotFoundError:  # run from a source tree that was never installed
-        return "unknown"

@@ -17,6 +17,7 @@ from dotflow.abc.provider import Dropped
 from dotflow.errors import InvalidOption
 from dotflow.names import spans as names
 from dotflow.status import TypeResult, TypeStatus
+from dotflow.version import version
 from dotflow_otel.attributes import Attributes, Capture
 from dotflow_otel.carriers import Attached, Headers, baggage_of, callers_context, extract, has_span
 from dotflow_otel.export import Pipeline, foreign_pipeline, private_pipeline
@@ -277,7 +278,7 @@ class TracerOpenTelemetry(Tracer):
             if self._pipeline is None or (anew and self._pipeline.is_closed):
                 self._lost += self._pipeline.take_lost() if self._pipeline is not None else []
                 self._pipeline = self._choose()
-                self._tracer = self._pipeline.provider.get_tracer(names.SCOPE)
+                self._tracer = self._pipeline.provider.get_tracer(names.SCOPE, version())
                 _draw_ids_from_the_system(self._tracer)
                 self._follows_parents = _follows_parents(self._tracer)
             if set_global and isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
-from importlib import metadata
 from typing import TYPE_CHECKING, Final
 
 from dotflow.names import logs
 from dotflow.names import metrics as names
 from dotflow.series import OVERFLOW, Bounded
+from dotflow.version import version
 from dotflow_prometheus.counter import CounterSeries
 from dotflow_prometheus.gauge import GaugeSeries, Level
 from dotflow_prometheus.reading import Reading
@@ -85,7 +85,7 @@ class Series:
 
     def read(self) -> Iterator[Reading]:
         """Everything, now."""
-        yield Reading(names.BUILD, (_version(),), 1)
+        yield Reading(names.BUILD, (version(),), 1)
         yield Reading(names.BACKGROUND_QUEUED, (), self.background.value)
         for series in self._workflows:
             yield from series.read()
@@ -116,10 +116,3 @@ class Series:
                 labels,
                 OVERFLOW,
             )
-
-
-def _version() -> str:
-    try:
-        return metadata.version("dotflow")
-    except metadata.PackageNotFoundError:  # run from a source tree that was never installed
-        return "unknown"
