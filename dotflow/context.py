@@ -55,6 +55,12 @@ class Context:
         """True for a context that holds nothing and that no task made: what a storage gives for an unknown key."""
         return self.storage is None and self.task_id is None and self._time is None
 
+    def copy(self) -> Context:
+        """Another context with the same value (shared, not copied) and the same origin."""
+        return Context(
+            self.storage, task_id=self.task_id, workflow_id=self.workflow_id, time=self._time, origin=self.origin
+        )
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Context):
             return NotImplemented

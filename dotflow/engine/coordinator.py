@@ -237,6 +237,7 @@ class Coordinator:
         task._current_context = context  # noqa: SLF001
         task.status, task.result = TypeStatus.COMPLETED, TypeResult.SKIP
         task.finished_ns = self._now()
+        task.span = self._run.span  # nobody was told of its own: what is written about it belongs to the run's trace
         self._dispatch.emit(self._dispatch.task_restored, task)
         lane.previous = context
         self._advance(lane)
@@ -262,8 +263,8 @@ class Coordinator:
             self._dispatch.emit(self._dispatch.attempt_started, task)
         return Attempt(
             task.spec,
-            task.initial_context,
-            task.previous_context,
+            task.initial_context.copy(),  # a step may write to what it is given; the task's own is the coordinator's
+            task.previous_context.copy(),
             task.task_id,
             task.workflow_id,
             task.carrier if self._tracer_attaches else _NOTHING,

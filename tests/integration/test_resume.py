@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -15,7 +16,7 @@ from dotflow import Config, DotFlow, action
 from dotflow.errors import InputChanged, InvalidChoice, StorageError, StorageNotPersistent
 from dotflow.events import TaskEnded, TaskRestored, TaskStarted
 from dotflow.names import spans as names
-from dotflow.providers import MetricsPrometheus, StorageFile, TracerOpenTelemetry
+from dotflow.providers import LogStructlog, MetricsPrometheus, StorageFile, TracerOpenTelemetry
 from dotflow.testing import Calls, FakeClock, RecordingNotify, RecordingServer, RecordingStorage
 from support.otlp import OtlpEndpoint
 
@@ -325,6 +326,25 @@ def test_after_a_kill_at_a_random_moment_another_process_continues(tmp_path, see
     assert sorted(set(ran)) == list(range(12))
     assert [number for number in finished if ran.count(number) != 1] == []
     assert len(ran) <= 13
+
+
+def test_what_is_told_of_a_restored_task_names_the_trace_of_the_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRACEPARENT", f"00-{'ab' * 16}-{'cd' * 8}-01")
+    with OtlpEndpoint() as endpoint:
+        config = {
+            "tracer": TracerOpenTelemetry(endpoint=endpoint.url),
+            "log": LogStructlog("INFO", "json", tmp_path / "log"),
+        }
+        pipeline = Pipeline(StorageFile(tmp_path / "kept"), **config)
+        pipeline.start()
+        run = pipeline.start(resume=True)
+        config["log"].close(1.0)
+        root, restored = endpoint.named("workflow etl")[-1], endpoint.named("task extract")[-1]
+    assert (run.trace_id, run.run_id == run.trace_id) == ("ab" * 16, False)
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    (line,) = [line for line in lines if line["event"] == "task.restored"]
+    assert (line["trace_id"], line["span_id"]) == (run.trace_id, root.span_id)
+    assert (restored.attributes["dotflow.result"], restored.attributes["dotflow.task.status"]) == ("skip", "Completed")
 
 
 def test_another_process_continues_where_one_failed(tmp_path):

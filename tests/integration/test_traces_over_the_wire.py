@@ -12,7 +12,10 @@ import textwrap
 
 import pytest
 from opentelemetry import baggage, trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 
 from dotflow import Config, DotFlow, action
 from dotflow.names import spans as names
@@ -216,21 +219,36 @@ def test_the_environment_names_the_parent(endpoint, monkeypatch):
 
 
 def test_a_provider_of_the_applications_is_used_and_left_open(endpoint):
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(OTLPSpanExporter(endpoint=f"{endpoint.url}/v1/traces")))
     with DotFlow(Config(tracer=TracerOpenTelemetry(tracer_provider=provider)), name="etl") as workflow:
         workflow.task.add(step=plain)
         run_ = workflow.start()
     root = endpoint.one("workflow etl")
-    # Its id generator is not ours, so the trace id cannot be the run id: the run tells which it is.
-    assert root.trace_id == run_.trace_id != run_.run_id
+    assert root.trace_id == run_.trace_id == run_.run_id
     assert root.attributes[names.RUN_ID] == run_.run_id
     provider.get_tracer("after").start_span("still open").end()
     assert endpoint.named("still open")
     provider.shutdown()
+
+
+def test_ids_of_a_kind_of_the_applications_own_are_left_alone_and_the_run_tells_which(endpoint):
+    class Ids(RandomIdGenerator):
+        """As X-Ray's: the first digits say when."""
+
+        def generate_trace_id(self):
+            return super().generate_trace_id() >> 32 | 0x5F3759DF << 96
+
+    provider = TracerProvider(id_generator=Ids())
+    provider.add_span_processor(SimpleSpanProcessor(OTLPSpanExporter(endpoint=f"{endpoint.url}/v1/traces")))
+    with DotFlow(Config(tracer=TracerOpenTelemetry(tracer_provider=provider)), name="etl") as workflow:
+        workflow.task.add(step=plain)
+        run_ = workflow.start()
+    provider.shutdown()
+    root = endpoint.one("workflow etl")
+    assert root.trace_id.startswith("5f3759df")
+    assert root.trace_id == run_.trace_id != run_.run_id
+    assert root.attributes[names.RUN_ID] == run_.run_id
 
 
 def test_nothing_is_made_global_unasked(endpoint):

@@ -174,6 +174,24 @@ def test_contexts_are_given_to_those_who_name_them_and_to_nobody_else():
     ]
 
 
+@pytest.mark.parametrize("executor", ["inline", "thread", "process"])
+def test_what_a_step_makes_of_the_contexts_that_it_is_given_is_its_own_affair(executor):
+    @action
+    def first():
+        return 1
+
+    @action
+    def second(initial_context, previous_context):
+        initial_context.storage = previous_context.storage = "changed"
+
+    with DotFlow() as workflow:
+        workflow.task.add(first).add(second, initial_context="as added")
+        for _ in range(2):
+            run = workflow.start(executor=executor).raise_for_status()
+            assert workflow.result_storage() == [1, None]
+            assert run.tasks[1].initial_context.storage == "as added"
+
+
 def test_a_returned_context_does_not_nest():
     @action
     def wrap():

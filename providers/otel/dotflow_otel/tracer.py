@@ -21,6 +21,7 @@ from dotflow.version import version
 from dotflow_otel.attributes import Attributes, Capture
 from dotflow_otel.carriers import Attached, Headers, baggage_of, callers_context, extract, has_span
 from dotflow_otel.export import Pipeline, foreign_pipeline, private_pipeline
+from dotflow_otel.ids import RunIdGenerator
 from dotflow_otel.options import check_provider, check_timeout
 from dotflow_otel.shortened import MESSAGE, STACKTRACE, shortened
 from dotflow_otel.target import target_of
@@ -48,7 +49,7 @@ class TracerOpenTelemetry(Tracer):
 
     Which tracer provider is used: `tracer_provider`; else, if neither `endpoint` nor `file` is given, the global one if
     the application has set one; else a private one, which honours the `OTEL_*` variables. Only the private one is shut
-    down. A run's root span has the run id as its trace id, except with a provider of the application's.
+    down. A run's root span has the run id as its trace id, with any provider but one that makes ids of a kind of its own.
 
     Args:
         service_name: `service.name` of the private provider; default: `OTEL_SERVICE_NAME`, else `dotflow`.
@@ -112,6 +113,7 @@ class TracerOpenTelemetry(Tracer):
         self._pipeline: Pipeline | None = None
         self._lost: list[tuple[int, str]] = []
         self._tracer: trace.Tracer = trace.NoOpTracer()
+        self._ids: RunIdGenerator | None = None
         self._follows_parents = False
         self._runs: dict[str, _Open] = {}
         self._tasks: _Spans = {}
@@ -132,13 +134,14 @@ class TracerOpenTelemetry(Tracer):
         That of a scheduled run is always a root, with a link to what would have been its parent.
         """
         run_id, name = str(kwargs.get("run_id", "")), str(kwargs.get("name", workflow_id))
-        pipeline, parent, links = self._begin(anew=True), callers_context(), _link_to_earlier(run)
+        self._begin(anew=True)
+        parent, links = callers_context(), _link_to_earlier(run)
         if kwargs.get("trigger") == _SCHEDULE and has_span(parent):
             # Every tick is a trace of its own, whatever span the schedule was started in.
             links.append(Link(trace.get_current_span(parent).get_span_context()))
             parent = trace.set_span_in_context(trace.INVALID_SPAN, parent)
-        if pipeline.ids is not None:
-            pipeline.ids.use_next(None if has_span(parent) else _as_trace_id(run_id))
+        if self._ids is not None:
+            self._ids.use_next(None if has_span(parent) else _as_trace_id(run_id))
         span = self._tracer.start_span(
             names.WORKFLOW_SPAN.format(name=name),
             context=parent,
@@ -190,7 +193,7 @@ class TracerOpenTelemetry(Tracer):
         self._open(self._tasks, task, _TASK_SPAN + task.name, self._runs.get(task.run_id), task.queued_ns)
         span = self._close(self._tasks, task)
         if span is not None:
-            span.set_attribute(names.RESULT, TypeResult.SKIP.value)
+            span.set_attributes({names.RESULT: TypeResult.SKIP.value, names.TASK_STATUS: task.status.value})
             span.end(end_time=task.queued_ns)
 
     def start_attempt(self, task: Task) -> None:
@@ -279,7 +282,7 @@ class TracerOpenTelemetry(Tracer):
                 self._lost += self._pipeline.take_lost() if self._pipeline is not None else []
                 self._pipeline = self._choose()
                 self._tracer = self._pipeline.provider.get_tracer(names.SCOPE, version())
-                _draw_ids_from_the_system(self._tracer)
+                self._ids = self._pipeline.ids or _ids_of_our_own(self._tracer)
                 self._follows_parents = _follows_parents(self._tracer)
             if set_global and isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
                 trace.set_tracer_provider(self._pipeline.provider)
@@ -323,13 +326,16 @@ class TracerOpenTelemetry(Tracer):
         span.set_status(Status(StatusCode.ERROR, f"failed: {text}"))
 
 
-def _draw_ids_from_the_system(tracer: trace.Tracer) -> None:
-    """Give our tracer, and no other of the application's provider, ids that a step which seeds `random` does not repeat."""
-    sdk = sys.modules.get("opentelemetry.sdk.trace.id_generator")
-    if sdk is not None and type(getattr(tracer, "id_generator", None)) is sdk.RandomIdGenerator:
-        from dotflow_otel.ids import RunIdGenerator
+def _ids_of_our_own(tracer: trace.Tracer) -> RunIdGenerator | None:
+    """Give our tracer, and no other of the application's provider, ids that a step which seeds `random` does not repeat.
 
-        tracer.id_generator = RunIdGenerator()  # type: ignore[attr-defined]  # of the SDK's tracers
+    So the run id can be the trace id there as well. Ids of a kind of the application's own (X-Ray's) are left alone: None.
+    """
+    sdk = sys.modules.get("opentelemetry.sdk.trace.id_generator")
+    if sdk is None or type(getattr(tracer, "id_generator", None)) is not sdk.RandomIdGenerator:
+        return None
+    ids = tracer.id_generator = RunIdGenerator()  # type: ignore[attr-defined]  # of the SDK's tracers
+    return ids
 
 
 def _follows_parents(tracer: trace.Tracer) -> bool:
