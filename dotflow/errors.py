@@ -26,6 +26,7 @@ __all__ = [
     "StepSignatureError",
     "StorageError",
     "StorageNotPersistent",
+    "StorageUnavailable",
     "UnknownKeyword",
     "WorkerDied",
     "WorkflowClosed",
@@ -135,6 +136,10 @@ class ProgramImportedAgain(DotflowError, RuntimeError):
 
 class StorageError(DotflowError, OSError):
     """A storage that could not read or write; the task that needed it fails."""
+
+
+class StorageUnavailable(StorageError):
+    """A storage that does not answer, so nobody knows what it holds: what a task left there may be whole."""
 
 
 class StorageNotPersistent(DotflowError, ValueError):

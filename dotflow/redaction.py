@@ -22,13 +22,15 @@ def redacted(text: str, secrets: Iterable[str]) -> str:
     return text
 
 
-def storage_error(what: str, error: BaseException, secrets: Iterable[str] = ()) -> StorageError:
+def storage_error(
+    what: str, error: BaseException, secrets: Iterable[str] = (), kind: type[StorageError] = StorageError
+) -> StorageError:
     """A StorageError to raise: `what` could not be done, and why. `error` is chained, unless a secret shows in it.
 
     For instance, an old Redis quotes the words of a command that it does not know, and so the password.
     """
     secrets = list(filter(None, secrets))
-    found = StorageError(redacted(f"{what}: {_reason(error)}", secrets))
+    found = kind(redacted(f"{what}: {_reason(error)}", secrets))
     whole = "".join(traceback.format_exception(type(error), error, error.__traceback__))
     found.__cause__ = None if any(secret in whole for secret in secrets) else error
     return found

@@ -69,7 +69,9 @@ class Storage(Provider):
         """The context kept under `key`; an empty Context if there is none.
 
         Raises:
-            StorageError: what is there is torn or corrupt.
+            StorageUnavailable: the storage does not answer. On resume that fails the task, as any `OSError` does that is
+                no `StorageError`.
+            StorageError: what is there is torn or corrupt, as any other exception says: on resume the task runs again.
         """
 
     def post_run(self, workflow_id: str, context: Context) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dotflow import codec
 from dotflow.context import Context, from_ns
 from dotflow.engine.dispatch import overridden
-from dotflow.errors import InputChanged, SerializationError, StorageError
+from dotflow.errors import InputChanged, SerializationError, StorageError, StorageUnavailable
 from dotflow.names import logs
 from dotflow.task import SpanContext
 
@@ -89,12 +89,20 @@ class Checkpoints:
         self._storage.post_run(run.workflow_id, Context(record, workflow_id=run.workflow_id, time=run.started_ns))
 
     def find(self, task: Task) -> Context | None:
-        """The context that the task produced in the run that is continued, or None if it has to run."""
+        """The context that the task produced in the run that is continued, or None if it has to run.
+
+        Raises:
+            OSError: the storage does not answer. To run the task again might be to run twice what has ended well.
+        """
         if not self._resumes:
             return None
         try:
             context = self._storage.get(self._storage.key(task))
-        except Exception as error:  # noqa: BLE001 - a checkpoint that cannot be read is none; the task can run
+        except Exception as error:
+            if isinstance(error, StorageUnavailable) or (
+                isinstance(error, OSError) and not isinstance(error, StorageError)
+            ):
+                raise
             _logger.warning("task %s runs again, its checkpoint cannot be used: %s", task.task_id, error)
             return None
         return None if context.is_empty or not self._is_of_this(context) else context

@@ -229,9 +229,16 @@ class Coordinator:
         self._ready.append(_Flight(task, lane))
 
     def _restore(self, flight: _Flight) -> bool:
-        """Take a task's result from its checkpoint, if the run resumes and there is one."""
+        """Take a task's result from its checkpoint, if the run resumes and there is one.
+
+        A storage that does not answer fails the task, without running it.
+        """
         task, lane = flight.task, flight.lane
-        context = self._checkpoints.find(task) if not task.attempt else None
+        try:
+            context = self._checkpoints.find(task) if not task.attempt else None
+        except Exception as error:  # noqa: BLE001 - it fails the task, whatever it is
+            self._refuse(flight, error)
+            return True
         if context is None:
             return False
         task._current_context = context  # noqa: SLF001
@@ -244,6 +251,18 @@ class Coordinator:
         return True
 
     def _launch(self, flight: _Flight) -> None:
+        attempt = self._begin(flight)
+        self._running[attempt] = flight
+        self._executor.submit(attempt)
+
+    def _refuse(self, flight: _Flight, error: Exception) -> None:
+        """Fail a task in place of running it."""
+        self._begin(flight)
+        outcome = blank_outcome(self._clock).fail(error)
+        outcome.final = True
+        self._settle(flight, outcome)
+
+    def _begin(self, flight: _Flight) -> Attempt:
         task = flight.task
         task.attempt += 1
         if task.started_ns is None:
@@ -251,9 +270,7 @@ class Coordinator:
             task.status = TypeStatus.IN_PROGRESS
             flight.started_monotonic_ns = self._clock.monotonic_ns()
             self._dispatch.emit(self._dispatch.task_started, task)
-        attempt = self._begin_attempt(flight)
-        self._running[attempt] = flight
-        self._executor.submit(attempt)
+        return self._begin_attempt(flight)
 
     def _begin_attempt(self, flight: _Flight) -> Attempt:
         task = flight.task

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-from dotflow.errors import MissingExtra
+from dotflow.extras import needing
 
 # Provider: the module it lives in, and the extra that brings what it needs.
 _DOOR: dict[str, tuple[str, str | None]] = {
@@ -63,12 +64,8 @@ else:
             module, extra = _DOOR[name]
         except KeyError:
             raise AttributeError(f"module {__name__!r} has no provider {name!r}; it has {', '.join(_DOOR)}") from None
-        try:
+        with needing(name, extra) if extra is not None else nullcontext():
             return getattr(importlib.import_module(module), name)
-        except ModuleNotFoundError as error:
-            if extra is None or (error.name or "").partition(".")[0] == "dotflow":
-                raise
-            raise MissingExtra(name, extra) from error
 
     def __dir__() -> list[str]:
         return sorted(_DOOR)

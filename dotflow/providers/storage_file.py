@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from dotflow.abc.storage import Storage, belongs, run_key
 from dotflow.context import Context
-from dotflow.errors import InvalidOption, StorageError
+from dotflow.errors import InvalidOption, StorageError, StorageUnavailable
 from dotflow.sealed import SUFFIX, Header, check_serializer, header_of, name_of, name_start_of, seal, unseal
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class StorageFile(Storage):
         except StorageError as error:
             raise StorageError(f"{file}: {error}") from error.__cause__
         except OSError as error:
-            raise StorageError(f"cannot read {file}: {_reason(error)}") from error
+            raise StorageUnavailable(f"cannot read {file}: {_reason(error)}") from error
 
     def post_run(self, workflow_id: str, context: Context) -> None:
         """Keep the record of the latest run of a workflow, like any other context."""

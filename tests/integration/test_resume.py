@@ -13,7 +13,7 @@ import textwrap
 import pytest
 
 from dotflow import Config, DotFlow, action
-from dotflow.errors import InputChanged, InvalidChoice, StorageError, StorageNotPersistent
+from dotflow.errors import InputChanged, InvalidChoice, StorageError, StorageNotPersistent, StorageUnavailable
 from dotflow.events import TaskEnded, TaskRestored, TaskStarted
 from dotflow.names import spans as names
 from dotflow.providers import LogStructlog, MetricsPrometheus, StorageFile, TracerOpenTelemetry
@@ -222,6 +222,40 @@ def test_a_damaged_checkpoint_is_told_and_its_task_runs_again(pipeline, caplog, 
     assert pipeline.start(resume=True).status == "Completed"
     assert pipeline.ran == ["extract", "transform", "load"]
     assert "task extract runs again, its checkpoint cannot be used" in caplog.text
+
+
+@pytest.mark.parametrize("error", [StorageUnavailable, ConnectionRefusedError, TimeoutError])
+def test_a_storage_that_does_not_answer_fails_the_task_and_what_had_ended_well_does_not_run_again(tmp_path, error):
+    class Unreliable(StorageFile):
+        def get(self, key):
+            if key == "w-1:extract":
+                raise error("no answer")
+            return super().get(key)
+
+    events: list[str] = []
+    pipeline = Pipeline(Unreliable(tmp_path), listeners=[lambda event: events.append(type(event).__name__)])
+    pipeline.broken = False
+    pipeline.start()
+    events.clear()
+    run = pipeline.start(resume=True)
+    assert pipeline.ran == []
+    assert statuses(run) == ["Failed/failure", "Not started", "Not started"]
+    (told,) = run.tasks[0].errors
+    assert (told.exception, told.message, told.attempt) == (error.__name__, "no answer", 1)
+    of_task = ["TaskQueued", "TaskStarted", "AttemptStarted", "AttemptEnded", "TaskEnded"]
+    assert events == ["WorkflowStarted", *of_task, "WorkflowEnded"]
+
+
+def test_a_checkpoint_that_cannot_be_read_fails_its_task(pipeline):
+    pipeline.broken = False
+    pipeline.start()
+    file = pipeline.storage.file("w-1:transform")
+    file.unlink()
+    file.mkdir()
+    run = pipeline.start(resume=True)
+    assert pipeline.ran == []
+    assert statuses(run) == ["Completed/skip", "Failed/failure", "Not started"]
+    assert run.tasks[1].errors[0].exception == "StorageUnavailable"
 
 
 def test_a_damaged_record_of_the_run_is_an_error_before_anything_runs(pipeline):

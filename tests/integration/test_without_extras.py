@@ -79,8 +79,10 @@ def test_the_core_runs_with_every_optional_library_unimportable():
         ("TracerDatadog", "datadog"),
     ],
 )
-def test_a_missing_extra_names_what_brings_it(provider, extra):
-    done = python(f"{_BLOCK}\nfrom dotflow.providers import {provider}")
+@pytest.mark.parametrize("door", ["dotflow.providers", "its own package"])
+def test_a_missing_extra_names_what_brings_it(provider, extra, door):
+    module = door if door == "dotflow.providers" else f"dotflow_{extra}"
+    done = python(f"{_BLOCK}\nfrom {module} import {provider}")
     assert done.returncode == 1
     assert f'{provider} needs an extra: pip install "dotflow[{extra}]"' in done.stderr
 

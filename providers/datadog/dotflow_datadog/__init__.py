@@ -9,8 +9,10 @@ else:
     def __getattr__(name: str) -> object:
         # Lazily, because worker processes come through here and need ddtrace only if a step does.
         if name == "TracerDatadog":
-            from dotflow_datadog.tracer import TracerDatadog
+            from dotflow.extras import needing
 
+            with needing(name, "datadog"):
+                from dotflow_datadog.tracer import TracerDatadog
             return TracerDatadog
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -15,7 +15,7 @@ from fsspec.exceptions import FSTimeoutError
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.registry import known_implementations, registry
 
-from dotflow.errors import InvalidOption, StorageError
+from dotflow.errors import InvalidOption, StorageError, StorageUnavailable
 from dotflow.redaction import redacted, storage_error
 
 if TYPE_CHECKING:
@@ -56,7 +56,11 @@ class Folder:
         self.root = self._open()[1]
 
     def read(self, name: str) -> bytes | None:
-        """What is in a file, or None if there is none."""
+        """What is in a file, or None if there is none.
+
+        Raises:
+            StorageUnavailable: nobody knows.
+        """
         try:
             return bytes(self._do("read", name, lambda: self._ask("cat_file", self._path(name))))
         except FileNotFoundError:
@@ -109,7 +113,8 @@ class Folder:
     def _failure(self, what: str, name: str, error: BaseException) -> StorageError:
         if isinstance(error, FSTimeoutError):
             error = TimeoutError(f"given up after {self._deadline:g} s")
-        return storage_error(f"cannot {what} {self.name}/{name}".rstrip("/"), error, self._secrets)
+        kind = StorageUnavailable if what == "read" else StorageError
+        return storage_error(f"cannot {what} {self.name}/{name}".rstrip("/"), error, self._secrets, kind)
 
     def _path(self, name: str) -> str:
         return f"{self.root}/{name}"

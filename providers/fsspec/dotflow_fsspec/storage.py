@@ -75,8 +75,9 @@ class StorageFsspec(Storage):
         """The context kept under `key`; an empty one if there is none.
 
         Raises:
-            StorageError: the file cannot be read, is torn or changed, holds another key, was written by another
-                version, or is a pickle and this storage does not unpickle. The message names the file.
+            StorageUnavailable: the file cannot be read.
+            StorageError: it is torn or changed, holds another key, was written by another version, or is a pickle and this
+                storage does not unpickle. The message names the file.
         """
         data = self._folder.read(name_of(key))
         if data is None:

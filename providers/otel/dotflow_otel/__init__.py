@@ -10,19 +10,17 @@ else:
 
     def __getattr__(name: str) -> object:
         # Lazily, because worker processes come through here and most of them never need the SDK.
-        if name == "TracerOpenTelemetry":
-            from dotflow_otel.tracer import TracerOpenTelemetry
+        module = {"TracerOpenTelemetry": "tracer", "LogOpenTelemetry": "logs", "MetricsOpenTelemetry": "metrics"}.get(
+            name
+        )
+        if module is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        import importlib
 
-            return TracerOpenTelemetry
-        if name == "LogOpenTelemetry":
-            from dotflow_otel.logs import LogOpenTelemetry
+        from dotflow.extras import needing
 
-            return LogOpenTelemetry
-        if name == "MetricsOpenTelemetry":
-            from dotflow_otel.metrics import MetricsOpenTelemetry
-
-            return MetricsOpenTelemetry
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        with needing(name, "otel"):
+            return getattr(importlib.import_module(f"{__name__}.{module}"), name)
 
 
 __all__ = ["LogOpenTelemetry", "MetricsOpenTelemetry", "TracerOpenTelemetry"]

@@ -1,7 +1,10 @@
 """Prometheus metrics of dotflow: `Config(metrics=MetricsPrometheus(port=9464))`."""
 
+from dotflow.extras import needing
 from dotflow.series import OVERFLOW
-from dotflow_prometheus.endpoint import PortUnavailable
-from dotflow_prometheus.provider import MetricsPrometheus
+
+with needing("MetricsPrometheus", "prometheus"):
+    from dotflow_prometheus.endpoint import PortUnavailable
+    from dotflow_prometheus.provider import MetricsPrometheus
 
 __all__ = ["OVERFLOW", "MetricsPrometheus", "PortUnavailable"]

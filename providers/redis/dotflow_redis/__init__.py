@@ -1,5 +1,8 @@
 """Contexts in Redis: `Config(storage=StorageRedis(host="localhost"))`."""
 
-from dotflow_redis.storage import StorageRedis
+from dotflow.extras import needing
+
+with needing("StorageRedis", "redis"):
+    from dotflow_redis.storage import StorageRedis
 
 __all__ = ["StorageRedis"]

@@ -13,7 +13,7 @@ from redis.exceptions import ConnectionError as Disconnected
 from redis.retry import Retry
 
 from dotflow.action import check_seconds
-from dotflow.errors import InvalidOption
+from dotflow.errors import InvalidOption, StorageError
 from dotflow.redaction import storage_error
 
 if TYPE_CHECKING:
@@ -44,16 +44,16 @@ class Server:
         self._secrets = secrets
         self._owned = owned
 
-    def ask(self, what: str, call: Callable[[redis.Redis], T]) -> T:
+    def ask(self, what: str, call: Callable[[redis.Redis], T], kind: type[StorageError] = StorageError) -> T:
         """What `call` returns.
 
         Raises:
-            StorageError: `what` could not be done; the cause is chained, unless it shows a secret.
+            StorageError: (of this `kind`) `what` could not be done; the cause is chained, unless it shows a secret.
         """
         try:
             return self._persistently(call)
         except Exception as error:  # noqa: BLE001 - a garbled answer can make redis-py raise anything
-            failure = storage_error(f"cannot {what} ({self.name})", error, self._secrets)
+            failure = storage_error(f"cannot {what} ({self.name})", error, self._secrets, kind)
         raise failure
 
     def close(self) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dotflow.abc.storage import Storage, belongs, run_key
 from dotflow.context import Context
-from dotflow.errors import InvalidOption, StorageError
+from dotflow.errors import InvalidOption, StorageError, StorageUnavailable
 from dotflow.sealed import check_serializer, header_of, seal, unseal
 from dotflow_redis.server import milliseconds, own, theirs
 
@@ -95,10 +95,11 @@ class StorageRedis(Storage):
         """The context kept under `key`; an empty one if there is none, or if its time is over.
 
         Raises:
-            StorageError: Redis was not there or did not answer, or what is there is torn, was changed, is another key's, or is
-                a pickle and this storage does not unpickle.
+            StorageUnavailable: Redis was not there or did not answer.
+            StorageError: what is there is torn, was changed, is another key's, or is a pickle and this storage does not
+                unpickle.
         """
-        data = self._server.ask(f"read {key!r}", lambda client: client.get(self._name(key)))
+        data = self._server.ask(f"read {key!r}", lambda client: client.get(self._name(key)), StorageUnavailable)
         if data is None:
             return Context()
         try:
