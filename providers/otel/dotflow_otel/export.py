@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Pipeline", "foreign_pipeline", "private_pipeline", "worker_pipeline"]
 
-_WORKER_DELAY_SECONDS = 0.5
+_WORKER_DELAY_SECONDS = 0.1
 _SHARE = 0.8  # of the time to flush, so that what is lost can still be counted and told
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LogDestination", "LogPipeline", "foreign_pipeline", "log_target", "private_pipeline", "worker_pipeline"]
 
-_WORKER_DELAY_SECONDS = 0.5
+_WORKER_DELAY_SECONDS = 0.1
 _SHARE = 0.9  # of the time that there is, so that what is given up is counted before the engine gives up on us
 
 
