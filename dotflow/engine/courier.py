@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 __all__ = ["Courier"]
 
 
+_HUNG = "the call has not come back"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Job:
     run: Run
@@ -59,11 +62,12 @@ class Courier:
 
     def put(self, run: Run, provider: str, method: str, deliver: Callable[[], object]) -> None:
         """Queue a call; if the queue is full it is dropped and counted."""
-        job, purged = _Job(run, provider, method, deliver), []
+        job, hung, purged = _Job(run, provider, method, deliver), list[_Job](), list[_Job]()
         self._count(1)  # before anyone can take it, so that there are never less than none
         with self._changed:
             if len(self._jobs) >= self._capacity:
-                purged = self._purge_hung()
+                hung = self._give_up_on_hung(self._patience)
+                purged = self._remove(lambda job: self._hung[job.provider] > 0) if hung else []
             full = len(self._jobs) >= self._capacity
             if not full:
                 self._jobs.append(job)
@@ -71,6 +75,7 @@ class Courier:
                 self._ensure_thread()
                 self._changed.notify_all()
         self._count(-len(purged))
+        self._drop(hung, _HUNG)
         self._drop(purged, "an earlier call has not come back")
         if full:
             self._count(-1)
@@ -79,27 +84,24 @@ class Courier:
     def close(self, run: Run, timeout: float) -> None:
         """A run has ended: wait up to `timeout` seconds until its calls are delivered; drop and count what is not."""
         deadline = time.monotonic() + timeout
+        hung: list[_Job] = []
         with self._changed:
             while self._left[run.run_id] and (now := time.monotonic()) < deadline:
-                self._give_up_on_hung(timeout / 2)
+                hung += self._give_up_on_hung(timeout / 2)
                 self._changed.wait(min(deadline - now, self._until_hung(timeout / 2)))
             late = self._remove(lambda job: job.run is run)
-            if late and self._current is not None and self._current.run is run:
+            if self._current is not None and self._current.run is run:
                 # The call still going on has had its time as well: whoever comes next must not wait for it.
-                self._give_up_on_hung(0.0)
+                hung += self._give_up_on_hung(0.0)
             del self._left[run.run_id]
             self._changed.notify_all()
         self._count(-len(late))
+        self._drop(hung, _HUNG)
         self._drop(late, f"not delivered within {timeout:g} s of the end of the run")
 
     def is_hung(self, provider: str) -> bool:
         """True if a call of the provider was given up and has not come back yet."""
         return self._hung[provider] > 0
-
-    def _purge_hung(self) -> list[_Job]:
-        if not self._give_up_on_hung(self._patience):
-            return []
-        return self._remove(lambda job: self._hung[job.provider] > 0)
 
     def _remove(self, unwanted: Callable[[_Job], bool]) -> list[_Job]:
         removed = [job for job in self._jobs if unwanted(job)]
@@ -123,18 +125,21 @@ class Courier:
             return patience
         return max(0.0, self._current_since + patience - time.monotonic())
 
-    def _give_up_on_hung(self, patience: float) -> bool:
-        """Leave the thread whose call has lasted longer than `patience` seconds behind, and go on in a new one."""
+    def _give_up_on_hung(self, patience: float) -> list[_Job]:
+        """Leave the thread whose call has lasted longer than `patience` seconds behind, and go on in a new one.
+
+        The call, if there is one, is counted as lost by who calls this, though it may come to its end.
+        """
         current = self._current
         if current is None or self._until_hung(patience) > 0:
-            return False
+            return []
         self._hung[current.provider] += 1
         self._count_off(current)
         self._current = None
         self._thread = None
         if self._jobs:
             self._ensure_thread()
-        return True
+        return [current]
 
     def _deliver_all(self) -> None:
         me = threading.current_thread()
@@ -143,9 +148,18 @@ class Courier:
             if self._hung[job.provider]:
                 self._drop([job], "an earlier call has not come back")
             else:
-                self._containment.call_apart(job.run, job.provider, job.method, job.deliver)
+                self._deliver(me, job)
             if not self._done(me, job):
                 return
+
+    def _deliver(self, me: threading.Thread, job: _Job) -> None:
+        try:
+            job.deliver()
+        except BaseException as error:  # noqa: BLE001 - in a thread of the engine's own nothing at all leaves
+            with self._changed:
+                is_counted_already = self._thread is not me
+            if not is_counted_already:
+                self._containment.caught(job.run, job.provider, job.method, error)
 
     def _take(self, me: threading.Thread) -> _Job | None:
         with self._changed:

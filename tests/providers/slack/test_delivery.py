@@ -268,7 +268,7 @@ def test_the_end_of_a_run_does_not_wait_for_a_slack_that_hangs(contained):
         assert len(listening.requests) == 1
         gate.set()
     assert run.status == "Completed"
-    assert sum(run.dropped.values()) == 3
+    assert sum(run.dropped.values()) == 4
     assert len(contained) == 1
 
 
