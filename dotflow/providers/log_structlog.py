@@ -55,10 +55,10 @@ class LogStructlog(Log):
         output: `stderr`, `stdout`, or the path of a file that is appended to.
         logger: a structlog logger of the application's own, used as it is; `level`, `format` and `output` are its own.
         capture: whether lines of stdlib `logging` are written here too. None: only if the application has not
-            configured `logging` (its root logger has no handlers) when the first run starts; where it has, its
-            handlers see the ids as attributes of the record, for instance `%(run_id)s`. True: always, from now on, and
+            configured `logging` (its root logger has no handlers) when the first run starts. True: always, from now on, and
             `structlog.configure` is called so that the lines of unconfigured structlog loggers are written here.
-            False: never.
+            False: never. Whichever it is, the application's handlers see the ids as attributes of the record, for instance
+            `%(run_id)s`: all that there are, on any logger, when a run starts.
 
     Raises:
         InvalidChoice: a level or a format that is not known.
@@ -129,12 +129,10 @@ class LogStructlog(Log):
     def look_at_logging(self) -> None:
         """Take up the lines of `logging`: at the start of a run, when the application has had its chance to configure it."""
         root = logging.getLogger()
-        if self._capture is False or self._tap in root.handlers:
-            return
-        if self._capture or not root.handlers:
+        is_open = self._tap in root.handlers
+        if not is_open and (self._capture or (self._capture is None and not root.handlers)):
             self._open_tap(root)
-        else:
-            self._mark_handlers(root)
+        self._mark_handlers()
 
     def _open_tap(self, root: logging.Logger) -> None:
         if self._tap is None:
@@ -151,10 +149,16 @@ class LogStructlog(Log):
             )
             self._configured = True
 
-    def _mark_handlers(self, root: logging.Logger) -> None:
-        marked = [handler for handler, _ in self._marks]
-        for handler in root.handlers:
+    def _mark_handlers(self) -> None:
+        root = logging.getLogger()
+        loggers = [
+            root,
+            *(found for found in list(root.manager.loggerDict.values()) if isinstance(found, logging.Logger)),
+        ]
+        marked = [self._tap, *(handler for handler, _ in self._marks)]
+        for handler in (handler for logger in loggers for handler in list(logger.handlers)):
             if handler not in marked:
+                marked.append(handler)
                 ids = RunIds()
                 handler.addFilter(ids)
                 self._marks.append((handler, ids))

@@ -150,6 +150,32 @@ def test_logging_that_is_configured_keeps_its_handlers_and_gets_the_ids(tmp_path
     assert "read 300 rows" not in path.read_text()
 
 
+@pytest.mark.parametrize("options", [{}, {"capture": False}, {"capture": True}, {"logger": "the user's"}], ids=str)
+@pytest.mark.parametrize("of", [None, "test_logs.mine"])
+def test_every_handler_of_the_application_sees_the_ids_whatever_is_captured(tmp_path, options, of):
+    handler, stream = handler_with("%(run_id)s|%(task)s|%(message)s")
+    if "logger" in options:
+        options = {"logger": structlog.wrap_logger(structlog.ReturnLogger())}
+
+    @action
+    def writes():
+        logging.getLogger("test_logs.mine").warning("from the step")
+
+    def make_log():
+        return LogStructlog(output=tmp_path / "log", **options)
+
+    logger = logging.getLogger(of)
+    if of is not None:
+        logger.addHandler(handler)
+    try:
+        run_ = run(make_log, writes, handlers=[handler] if of is None else [])
+        assert stream.getvalue() == f"{run_.run_id}|writes|from the step\n"
+        assert handler.filters == []
+    finally:
+        if of is not None:
+            logger.removeHandler(handler)
+
+
 def test_extra_fields_of_the_users_never_collide_with_the_ids(tmp_path):
     handler, stream = handler_with("%(task)s")
 
