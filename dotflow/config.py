@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
@@ -29,7 +30,8 @@ class Config:
 
     Raises:
         NotCallableObject: an argument is not an instance of its contract.
-        InvalidOption: a listener that cannot be called, a timeout that is no time, a clock that tells none.
+        InvalidOption: a listener that cannot be called, a timeout that is no time, a clock that tells none; a method of a
+            provider, or a listener, that is `async def`.
     """
 
     def __init__(
@@ -65,7 +67,16 @@ def _provider(name: str, given: P | None, contract: type[P], default: Callable[[
         return default()
     if not isinstance(given, contract):
         raise NotCallableObject(name, given, contract)
+    for method in _methods_of(contract):
+        if inspect.iscoroutinefunction(getattr(given, method, None)):
+            raise InvalidOption(
+                f"{name}={type(given).__name__}(...): {method} is `async def`, and nobody would await it; write `def`"
+            )
     return given
+
+
+def _methods_of(contract: type) -> tuple[str, ...]:
+    return tuple(name for name in dir(contract) if not name.startswith("_") and callable(getattr(contract, name)))
 
 
 def _listeners(given: Sequence[Listener]) -> tuple[Listener, ...]:
@@ -74,6 +85,10 @@ def _listeners(given: Sequence[Listener]) -> tuple[Listener, ...]:
     for listener in given:
         if not callable(listener):
             raise InvalidOption(f"listeners=[..., {listener!r}]: a listener is called with each event, this cannot be")
+        if inspect.iscoroutinefunction(listener):
+            raise InvalidOption(
+                f"listeners=[..., {listener!r}]: it is `async def`, and nobody would await it; write `def`"
+            )
     return tuple(given)
 
 

@@ -9,6 +9,7 @@ import pickle
 import sys
 import threading
 from contextlib import contextmanager, suppress
+from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle
@@ -54,7 +55,7 @@ class Packer:
             key, pickled = self._step(step)
             carried = (attempt.task_id, attempt.workflow_id, dict(attempt.carrier), dict(attempt.ids))
             try:
-                body = cloudpickle.dumps((attempt.initial, attempt.previous, *carried))
+                body = _dumps((attempt.initial, attempt.previous, *carried))
             except Exception as error:
                 raise _culprit(attempt, error) from error
         name = attempt.task_id or step.name
@@ -65,7 +66,7 @@ class Packer:
         found = self._steps.get(id(step))
         if found is None:
             try:
-                pickled = cloudpickle.dumps(step)
+                pickled = _dumps(step)
             except Exception as error:
                 raise NotPicklable(f"step {step.name!r}", "sent to a worker", error) from error
             found = self._steps[id(step)] = (hashlib.blake2b(pickled, digest_size=16).digest(), pickled)
@@ -153,6 +154,28 @@ def _culprit(attempt: Attempt, error: Exception) -> NotPicklable:
             what = f"the {name} of {attempt.task_id!r} (of type {type(value).__qualname__})"
             return NotPicklable(what, "sent to a worker", found)
     return NotPicklable(f"the context of {attempt.task_id!r}", "sent to a worker", error)
+
+
+_reduce_code = cloudpickle.Pickler.dispatch_table.get(CodeType)
+_NO_FILE = "<dynamic-code>"
+
+
+def _reduce_code_with_file(code: CodeType) -> Any:
+    make, parts = _reduce_code(code)
+    return make, tuple(code.co_filename if part == _NO_FILE else part for part in parts)
+
+
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no types
+    """Keeps the file name of code that travels by value, which cloudpickle leaves out, so that a traceback can show it."""
+
+    if _reduce_code is not None:
+        dispatch_table = cloudpickle.Pickler.dispatch_table.new_child({CodeType: _reduce_code_with_file})
+
+
+def _dumps(value: Any) -> bytes:
+    with io.BytesIO() as file:
+        _Pickler(file).dump(value)
+        return file.getvalue()
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from dotflow import Config, DotFlow, action
 from dotflow.providers.defaults import StorageDefault
 from dotflow.task import Task
 from dotflow.testing.contracts.base import GUARD_SECONDS
+from dotflow.testing.recording import RecordingLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,9 +47,14 @@ def _last() -> str:
     return "done"
 
 
+def _config(**providers: Any) -> Config:
+    """With a log that says nothing unless it is the one to be tested: these failures are meant, nobody need read of them."""
+    return Config(**{"log": RecordingLog(), **providers})
+
+
 def eventful(**providers: Any) -> DotFlow:
     """A task that ends well, one that fails after a retry, and one more, with these providers."""
-    workflow = DotFlow(Config(**providers), name="contract", workflow_id="contract-1")
+    workflow = DotFlow(_config(**providers), name="contract", workflow_id="contract-1")
     workflow.task.add(step=[_good, _bad, _last])
     return workflow
 
@@ -68,7 +74,7 @@ def mended(**providers: Any) -> tuple[DotFlow, Callable[[], Run]]:
             raise ConnectionError("not yet")
         return 1
 
-    workflow = DotFlow(Config(storage=StorageDefault(), **providers), name="contract", workflow_id="contract-2")
+    workflow = DotFlow(_config(storage=StorageDefault(), **providers), name="contract", workflow_id="contract-2")
     workflow.task.add(step=[_good, bad])
     run_of(workflow)
     return workflow, lambda: run_of(workflow, resume=True)
@@ -77,7 +83,7 @@ def mended(**providers: Any) -> tuple[DotFlow, Callable[[], Run]]:
 def strange_tasks() -> list[Task]:
     """Tasks as they come once in a while: never started, ended without a start, with names that nobody would give."""
     never = Task(_good, task_id="never", workflow_id="contract-3")
-    strange = DotFlow(name="日\n" + "y" * 2000, workflow_id="日\n:" + "z" * 2000)
+    strange = DotFlow(_config(), name="日\n" + "y" * 2000, workflow_id="日\n:" + "z" * 2000)
     for name in _STRANGE_NAMES:
         strange.task.add(step=_bad, name=name)
     return [never, *run_of(eventful()).tasks, *run_of(strange).tasks]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["Deliveries", "Gate", "hush", "hushed"]
+__all__ = ["Deliveries", "Gate", "hush", "hushed", "told_why"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -25,27 +27,57 @@ def hush(exporter: object) -> None:
     for base in type(exporter).__mro__:
         # gRPC's log in the module of a class that they share.
         if base.__module__.startswith("opentelemetry.exporter."):
-            logging.getLogger(base.__module__).addFilter(_is_not_ours)
+            filters = logging.getLogger(base.__module__).filters
+            if _is_not_ours not in filters:
+                filters.insert(0, _is_not_ours)  # before the SDK's own, which holds back what was said a while ago
 
 
 def hushed(call: Callable[[], Result]) -> Result:
     """Call it, as the work of an exporter of ours."""
-    _at_work.on = True
+    _at_work.on, _at_work.why = True, ""
     try:
         return call()
+    except Exception as error:
+        _at_work.why = _reason_in(error)
+        raise
     finally:
         _at_work.on = False
 
 
+def told_why() -> str:
+    """What the latest work in this thread has said of its failure, in brackets behind a blank; empty if nothing."""
+    why = getattr(_at_work, "why", "")
+    return f" ({why})" if why else ""
+
+
 def _is_not_ours(record: logging.LogRecord) -> bool:
-    del record
-    return not getattr(_at_work, "on", False)
+    if not getattr(_at_work, "on", False):
+        return True
+    found = record.args if isinstance(record.args, tuple) else ()
+    _at_work.why = next(filter(None, map(_reason_in, found)), _at_work.why)
+    return False
+
+
+_PHRASES = {status.phrase: status for status in HTTPStatus}
+_OF_THE_SYSTEM = re.compile(r"\[Errno -?\d+\] ([A-Za-z ]+)")
+_NAME = re.compile(r"\b\w+(?:Error|Timeout)\b")
+
+
+def _reason_in(found: object) -> str:
+    """A reason, of what cannot hold a secret: a status, what the system says of an error, the name of an exception."""
+    if isinstance(found, BaseException):
+        system, names = _OF_THE_SYSTEM.search(str(found)), _NAME.findall(str(found))
+        return system[1].strip() if system else (names[-1] if names else type(found).__name__)
+    status = _PHRASES.get(found) if isinstance(found, str) else found
+    if isinstance(status, int) and HTTPStatus.MULTIPLE_CHOICES <= status < 600:  # noqa: PLR2004
+        return f"HTTP {int(status)}"
+    return found.name if type(found).__name__ == "StatusCode" else ""  # type: ignore[attr-defined]  # gRPC's
 
 
 class Deliveries:
     """Hands batches to an exporter, and counts the items that do not get through.
 
-    Items come in the order in which they were taken in, so a number says which ones are meant: the first `handed` have
+    `why` tells why the latest batch that did not get through did not, if the exporter has said so. Items come in the order in which they were taken in, so a number says which ones are meant: the first `handed` have
     been dealt with, the first `given_up` are not wanted any more.
     """
 
@@ -53,6 +85,7 @@ class Deliveries:
         self.handed = 0
         self.given_up = 0
         self.is_busy = False
+        self.why = ""
         self._failed = 0
         self._lock = threading.Lock()
         hush(exporter)
@@ -73,6 +106,7 @@ class Deliveries:
             result = None
         finally:
             self.is_busy = False
+            self.why = self.why if result is success else told_why()
             with self._lock:
                 end = self.handed + len(batch)
                 self._failed += 0 if result is success else max(0, end - self.settled)
@@ -140,4 +174,4 @@ class Gate:
         elif refused:
             yield refused, f"{self.capacity} others were waiting to be sent to {self._where}"
         if failed := self._deliveries.take_failed():
-            yield failed, f"not delivered to {self._where}"
+            yield failed, f"not delivered to {self._where}{self._deliveries.why}"

@@ -19,7 +19,7 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation
 
 from dotflow.names.spans import SCOPE
-from dotflow_otel.deliveries import hush, hushed
+from dotflow_otel.deliveries import hush, hushed, told_why
 from dotflow_otel.metrics_histograms import OwnHistograms
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class WatchedExporter(MetricExporter):
         # The contract between a reader and its exporter, though the SDK spells it with underscores.
         super().__init__(exporter._preferred_temporality, exporter._preferred_aggregation)  # noqa: SLF001
         self._exporter = exporter
+        self.why = ""
         self._failed_at = 0.0
         self._in_hand: MetricsData | None = None
         self._lost = 0
@@ -85,6 +86,7 @@ class WatchedExporter(MetricExporter):
                 self._undelivered = 0
             else:
                 self._failed_at = time.monotonic()
+                self.why = told_why()
                 self._note(in_hand)
         return result
 

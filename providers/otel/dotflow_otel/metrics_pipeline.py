@@ -114,7 +114,7 @@ class PrivatePipeline(MeterPipeline):
 
     def take_lost(self) -> tuple[int, str]:
         """How many data points did not get through since this was last asked, and why."""
-        return self._exporter.take_lost(), f"not delivered to {self._where}"
+        return self._exporter.take_lost(), f"not delivered to {self._where}{self._exporter.why}"
 
     def close(self, seconds: float) -> None:
         """Shut down what was created here, within `seconds`."""

@@ -261,7 +261,7 @@ def test_what_is_given_up_in_the_middle_of_a_batch_is_counted_once(monkeypatch, 
     assert (list(outbox.take_lost()), outbox.is_waiting) == ([(6, "not delivered to a file")], True)
     exporter.let_go.set()
     provider.force_flush()
-    assert (list(outbox.take_lost()), outbox.is_waiting) == ([(4, "not delivered to a file")], False)
+    assert (list(outbox.take_lost()), outbox.is_waiting) == ([(4, "not delivered to a file (OSError)")], False)
     assert [record.body for record, _ in exporter.records] == ["0", "1", "2", "3", "6", "7", "8", "9"]
     provider.shutdown()
     assert caplog.text == ""

@@ -69,7 +69,7 @@ def test_an_exporter_that_raises_loses_its_batch_and_says_so(gate):
     for number in range(3):
         provider.get_tracer("test").start_span(str(number)).end()
     provider.force_flush()
-    assert list(outbox.take_lost()) == [(3, "not delivered to a/file")]
+    assert list(outbox.take_lost()) == [(3, "not delivered to a/file (OSError)")]
     provider.shutdown()
 
 
