@@ -57,16 +57,28 @@ class Checkpoints:
         record = self._storage.get_run(self._run.workflow_id).storage
         if not isinstance(record, dict):
             return
-        changed = self._changed(record["inputs"]) if on_input_change != "reuse" else []
+        changed = self._changed(record["inputs"])
         if changed and on_input_change == "raise":
             raise InputChanged(
                 f"the initial context of {', '.join(changed)} differs from that of run {record['run_id']}; "
                 "use on_input_change='reuse' to continue all the same, or 'reset' to run everything again"
             )
-        self._resumes = not changed
-        if not changed:
+        if on_input_change == "reuse":
+            self._tell_of_reuse([task_id for task_id in changed if task_id in record["inputs"]], record["run_id"])
+        self._resumes = not changed or on_input_change == "reuse"
+        if self._resumes:
             self._began_ns, self.origin = record["began_ns"], record.get("origin") or record["run_id"]
             self._run.continues = SpanContext(record["trace_id"], record["span_id"], sampled=record["sampled"])
+
+    def _tell_of_reuse(self, changed: list[str], run_id: str) -> None:
+        found = [task.task_id for task in self._run.tasks if task.task_id in changed]
+        if found:
+            _logger.warning(
+                "the initial context of %s differs from that of run %s, whose results are reused all the same"
+                " (on_input_change='reuse')",
+                ", ".join(found),
+                run_id,
+            )
 
     def open(self) -> None:
         """Write the record of the run, now that it has started and its span is known.

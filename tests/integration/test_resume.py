@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -159,13 +160,19 @@ def test_with_nothing_to_continue_everything_runs(pipeline):
     assert pipeline.ran == ["extract", "transform", "load"]
 
 
-def test_an_input_that_changed_is_reused_reset_or_raised(pipeline):
+def test_an_input_that_changed_is_reused_reset_or_raised(pipeline, caplog):
     pipeline.start("monday")
     pipeline.broken = False
+    caplog.clear()
     with pytest.raises(InputChanged, match=r"initial context of extract differs from that of run [0-9a-f]{32}"):
         pipeline.start("tuesday", resume=True, on_input_change="raise")
     assert pipeline.ran == []
+    assert not caplog.records
     reused = pipeline.start("tuesday", resume=True)
+    (warning,) = [record.getMessage() for record in caplog.records if record.name == "dotflow"]
+    assert re.match(
+        r"the initial context of extract differs from that of run [0-9a-f]{32}, whose results are reused", warning
+    )
     assert pipeline.ran == ["transform", "load"]
     assert reused.tasks[0].current_context.storage["day"] == "monday"
     reset = pipeline.start("wednesday", resume=True, on_input_change="reset")
