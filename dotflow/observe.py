@@ -31,6 +31,7 @@ def observability(
     log_output: str | Path = "stderr",
     capture: bool | None = None,
     port: int | None = None,
+    host: str = "127.0.0.1",
     log: Log | None = None,
     tracer: Tracer | None = None,
     metrics: Metrics | None = None,
@@ -45,7 +46,8 @@ def observability(
         trace_file: append the spans to this file as OTLP JSON lines.
         set_global: export the spans that steps and instrumented libraries open, too; see `TracerOpenTelemetry`.
         log_level, log_format, log_output, capture: see `LogStructlog`.
-        port: serve `/metrics` on the loopback; 0 picks a free port, at `metrics.port`.
+        port: serve `/metrics`; 0 picks a free port, at `metrics.port`.
+        host: the address to serve on: the loopback, unless a Prometheus elsewhere is to reach it (`0.0.0.0`: all).
         log, tracer, metrics: used in place of the provider that would be made.
 
     Raises:
@@ -59,5 +61,5 @@ def observability(
         or providers.TracerOpenTelemetry(
             service_name=service_name, endpoint=endpoint, file=trace_file, set_global=set_global
         ),
-        metrics=metrics or providers.MetricsPrometheus(port=port),
+        metrics=metrics or providers.MetricsPrometheus(port=port, host=host),
     )

@@ -432,7 +432,9 @@ def show_telemetry(run: Run, log_file: Path, trace_file: Path, metrics_url: str 
     print("The same run as log, trace and metrics; log and trace carry the trace id above:")
     print(f"  log      {logged} lines in {log_file}")
     print(f"  trace    {traced} spans in {trace_file}")
-    print(f"  metrics  scraped just now from {metrics_url}, open for as long as the program runs:")
+    for signal, count in run.dropped.items():
+        print(f"  {signal}: {count} lost; {log_file} says why")
+    print(f"  metrics  scraped just now from {metrics_url}, which closes with the program:")
     if metrics_url:
         for series in scrape(metrics_url, *SERIES):
             print(f"           {series}")

@@ -23,12 +23,13 @@ _logger = logging.getLogger(logs.LOGGER)
 class Containment:
     """Counts contained errors and lost telemetry; tells of each kind once, on the stdlib logger `dotflow`.
 
-    A kind is a provider and a type of error, so a tracer that raises the same at every call makes one line.
+    A kind is a provider and a type of error, so a tracer that raises the same at every call makes one line. A `TypeError`, and
+    what a callback of a run or a listener raises, is told once for each method and function.
     """
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._reported: set[tuple[str, object]] = set()
+        self._reported: set[tuple[object, ...]] = set()
         self._lock = threading.Lock()
 
     def call(self, run: Run | None, provider: str, method: str, function: Callable[[], object]) -> None:
@@ -50,7 +51,7 @@ class Containment:
         if run is not None:
             self._count(run.provider_errors, (provider, method), 1)
         self._tell_metrics(lambda: self._metrics.provider_failed(provider, method))
-        if self._is_first(provider, type(error)):
+        if self._is_first(provider, _place(provider, method, error), type(error)):
             _log(
                 logging.WARNING,
                 "%s.%s raised %s; the run goes on without it, and more of the same is only counted",
@@ -84,7 +85,7 @@ class Containment:
     def _is_first(self, *kind: object) -> bool:
         with self._lock:
             known = len(self._reported)
-            self._reported.add(kind)  # type: ignore[arg-type]
+            self._reported.add(kind)
             return len(self._reported) > known
 
     def _tell_metrics(self, tell: Callable[[], None]) -> None:
@@ -92,6 +93,13 @@ class Containment:
             tell()
         except BaseException as error:  # noqa: BLE001
             _log(logging.DEBUG, "metrics could not count a contained error", exc_info=error)
+
+
+def _place(provider: str, method: str, error: BaseException) -> str:
+    """Where errors of a type are told apart: a wrong signature is a mistake of its own in each method, as in each function."""
+    if provider == "callback":
+        return method if method in ("on_success", "on_failure") else "of a task"
+    return method if provider == "listener" or isinstance(error, TypeError) else ""
 
 
 def _log(level: int, text: str, *args: object, exc_info: BaseException | None = None) -> None:

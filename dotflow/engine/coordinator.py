@@ -13,7 +13,7 @@ from dotflow.engine.dispatch import Dispatch, overridden
 from dotflow.engine.ending import flush_all
 from dotflow.errors import AttemptCancelled
 from dotflow.lines import ids_of
-from dotflow.outcome import TaskError
+from dotflow.outcome import ErrorInfo, TaskError
 from dotflow.status import TypeResult, TypeStatus
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from dotflow.engine.courier import Courier
     from dotflow.engine.executor import Executor
     from dotflow.engine.interrupts import Interrupts
-    from dotflow.outcome import ErrorInfo, Outcome
+    from dotflow.outcome import Outcome
     from dotflow.run import Run
     from dotflow.task import Task
 
@@ -399,7 +399,10 @@ class Coordinator:
         outcome.pid = pid or outcome.pid
         outcome.duration_ns = max(0, outcome.started_ns - flight.task.attempt_started_ns)
         outcome.started_ns = flight.task.attempt_started_ns
-        self._settle(flight, outcome.fail(cause, TypeResult.CANCELLATION))
+        outcome.fail(cause, TypeResult.CANCELLATION)
+        if isinstance(cause, (KeyboardInterrupt, SystemExit)):
+            outcome.error = _ended_with_the_program(cause)
+        self._settle(flight, outcome)
 
     # --- time
 
@@ -415,6 +418,14 @@ class Coordinator:
         latest_start = self._now() - outcome.duration_ns
         outcome.started_ns = max(task.attempt_started_ns, min(outcome.started_ns, latest_start))
         self._run.now_ns = max(self._run.now_ns, outcome.started_ns + outcome.duration_ns)
+
+
+def _ended_with_the_program(cause: KeyboardInterrupt | SystemExit) -> ErrorInfo:
+    """What became of an attempt somewhere else, when this program was interrupted: no traceback of ours explains it."""
+    name = type(cause).__name__
+    why = "Ctrl-C" if isinstance(cause, KeyboardInterrupt) else f"exit status {cause.code}"
+    message = f"the program that started the run was ended ({why})"
+    return ErrorInfo(name, message, f"{name}: {message}\n")
 
 
 def _task_error(attempt: int, error: ErrorInfo) -> TaskError:

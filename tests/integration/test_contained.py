@@ -268,7 +268,40 @@ def test_a_callback_that_raises_changes_nothing(contained, mode, step):
     assert (run.status, run.result) == (expected.status, expected.result)
     name = "on_failure" if run.failed else "on_success"
     assert run.provider_errors == {("callback", "step"): 1, ("callback", name): 1}
-    assert [line.split(";")[0] for line in contained] == ["callback.step raised Broken"]
+    told = ["callback.step raised Broken", f"callback.{name} raised Broken"]  # two functions, two mistakes
+    assert [line.split(";")[0] for line in contained] == told
+
+
+@pytest.mark.contained
+def test_a_callback_of_many_tasks_is_told_of_once(contained):
+    def wrong():
+        """Takes no task."""
+
+    workflow = DotFlow(name="w")
+    for _ in range(5):
+        workflow.task.add(step=action(name="step")(lambda: 1), callback=wrong)
+    run = workflow.start()
+    assert sum(run.provider_errors.values()) == 5
+    assert [line.split(";")[0] for line in contained] == ["callback.step raised TypeError"]
+
+
+@pytest.mark.contained
+def test_each_method_with_a_wrong_signature_is_told(contained):
+    class Wrong(RecordingMetrics):
+        def workflow_started(self, workflow_id):
+            """Takes no keywords."""
+
+        def task_completed(self):
+            """Takes no task."""
+
+    workflow = DotFlow(Config(metrics=Wrong()), name="w")
+    workflow.task.add([action(name="step")(lambda: 1)] * 3)
+    run = workflow.start()
+    assert run.provider_errors == {("metrics", "workflow_started"): 1, ("metrics", "task_completed"): 3}
+    assert [line.split(";")[0] for line in contained] == [
+        "metrics.workflow_started raised TypeError",
+        "metrics.task_completed raised TypeError",
+    ]
 
 
 # --- a carrier or a context manager that makes no sense

@@ -184,6 +184,32 @@ def main():
 """
 
 
+def test_a_traceback_names_the_file_and_the_line_of_the_script(tmp_path):
+    script = tmp_path / "pipeline.py"
+    script.write_text(
+        textwrap.dedent("""
+        import sys
+        from dotflow import DotFlow, action
+
+        @action
+        def bad():
+            rows = {}
+            return rows["no such row"]
+
+        def main():
+            with DotFlow() as workflow:
+                workflow.task.add(bad)
+                for executor in ("inline", "process"):
+                    print(workflow.start(executor=executor).tasks[0].error.traceback)
+
+        main()
+        """)
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=LIMIT, check=True)
+    assert done.stdout.count(f'File "{script}", line 8, in bad') == 2
+    assert done.stdout.count('return rows["no such row"]') == 2
+
+
 @pytest.mark.parametrize("end", ["main()", "if __name__ == '__main__':\n    main()"], ids=["unguarded", "guarded"])
 def test_a_script_runs_once_whether_it_has_a_guard_or_not(tmp_path, end):
     (tmp_path / "points.py").write_text(SCRIPT + end)

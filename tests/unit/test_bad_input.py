@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from dotflow import Config, DotFlow, DotflowError, action, errors
+from dotflow.abc import Notify
 from dotflow.errors import InvalidOption
 from dotflow.providers import LogStructlog, SchedulerCron, SchedulerInterval, StorageFile
 from dotflow.testing import RecordingScheduler, RecordingStorage, RecordingTracer
@@ -285,6 +286,8 @@ def test_an_error_that_no_backend_could_take_is_told_with_escapes():
         (lambda: Config(clock=5), "clock=5: it has no time_ns, monotonic_ns, wait"),
         (lambda: Config(ids=5), "ids=5: it has no run_id"),
         (lambda: Config(listeners=5), "listeners=...: a list of callables"),
+        (lambda: Config(notify=AsyncNotify()), "notify=AsyncNotify(...): hook_status_task is `async def`"),
+        (lambda: Config(listeners=[AsyncNotify().hook_status_task]), "it is `async def`, and nobody would await it"),
         (lambda: StorageFile(None), "StorageFile(path=None): the path of a directory"),
         (lambda: StorageFile(b"x"), "StorageFile(path=b'x'): the path of a directory"),
         (lambda: DotFlow().schedule(nonsense=1), "schedule() does not know nonsense: it takes mode, keep_going"),
@@ -294,6 +297,11 @@ def test_what_cannot_work_is_named_before_anything_runs(make, said):
     with pytest.raises(DotflowError) as raised:
         make()
     assert said in str(raised.value)
+
+
+class AsyncNotify(Notify):
+    async def hook_status_task(self, task):
+        """Nobody would await it."""
 
 
 async def _start_with(**keywords):
