@@ -41,6 +41,11 @@ class MissingActionDecorator(DotflowError, TypeError):
     """A step that `@action` did not mark."""
 
     def __init__(self, step: object) -> None:
+        if not callable(step):
+            super().__init__(
+                f"a step of type {type(step).__name__}: pass the function itself, not what it has returned"
+            )
+            return
         name = getattr(step, "__qualname__", None) or repr(step)
         super().__init__(f"step {name!r} is not marked: put @action above its definition, or pass action({name})")
 

@@ -62,7 +62,8 @@ class DotFlow:
         self, config: Config | None = None, *, name: str | None = None, workflow_id: str | uuid.UUID | None = None
     ) -> None:
         if config is not None and not isinstance(config, Config):
-            raise InvalidOption(f"config={config!r}: write config=Config(...)")
+            hint = f"; a name is name={config!r}" if isinstance(config, str) else ""
+            raise InvalidOption(f"config={config!r}: write config=Config(...){hint}")
         self.config = config or Config()
         self.name = _text("name", name) or _program_name()
         self.workflow_id = (

@@ -39,11 +39,16 @@ def undecorated():
     return 1
 
 
-@pytest.mark.parametrize(
-    "step", [undecorated, lambda: 1, functools.partial(undecorated), len, Storage, 5, None, object()]
-)
+@pytest.mark.parametrize("step", [undecorated, lambda: 1, functools.partial(undecorated), len, Storage])
 def test_a_step_without_action(workflow, step):
     with raises(errors.MissingActionDecorator, TypeError, "put @action above its definition"):
+        workflow.task.add(step=step)
+
+
+@pytest.mark.parametrize("step", [5, None, object(), good()])
+def test_a_step_that_was_called_in_place_of_being_passed(workflow, step):
+    said = f"a step of type {type(step).__name__}: pass the function itself, not what it has returned"
+    with raises(errors.MissingActionDecorator, TypeError, said):
         workflow.task.add(step=step)
 
 

@@ -46,7 +46,7 @@ class Endpoint:
         try:
             self._server = _Server(host, port, tls)
         except (OSError, UnicodeError) as error:  # UnicodeError: a host that cannot be a name
-            raise _unavailable(host, port, error) from error
+            raise _unavailable(host, port, error) from None  # it says all, and last
         self._server.set_app(app)
         self.port: int = self._server.server_port
         self.url = f"{'https' if tls else 'http'}://{_netloc(host, self.port)}/metrics"
