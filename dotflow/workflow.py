@@ -62,8 +62,7 @@ class DotFlow:
         self, config: Config | None = None, *, name: str | None = None, workflow_id: str | uuid.UUID | None = None
     ) -> None:
         if config is not None and not isinstance(config, Config):
-            hint = f"; a name is name={config!r}" if isinstance(config, str) else ""
-            raise InvalidOption(f"config={config!r}: write config=Config(...){hint}")
+            raise _no_config(config)
         self.config = config or Config()
         self.name = _text("name", name) or _program_name()
         self.workflow_id = (
@@ -291,6 +290,11 @@ class DotFlow:
         metrics = self.config.metrics
         if overridden(metrics, "declare"):
             self._containment.call(None, "metrics", "declare", lambda: metrics.declare(self.name, task_names))
+
+
+def _no_config(given: object) -> InvalidOption:
+    hint = f"; a name is name={given!r}" if isinstance(given, str) else ""
+    return InvalidOption(f"config={given!r}: write config=Config(...){hint}")
 
 
 def _in_background(run: Run, execute: Callable[[], None]) -> None:

@@ -117,7 +117,7 @@ class Checkpoints:
                 raise
             _logger.warning("task %s runs again, its checkpoint cannot be used: %s", task.task_id, error)
             return None
-        return None if context.is_empty or not self._is_of_this(context) else context
+        return None if context.is_empty or not self._is_of_this(context, task) else context
 
     def keep(self, task: Task, context: Context) -> None:
         """Write the checkpoint of a task that ended well.
@@ -127,7 +127,10 @@ class Checkpoints:
         """
         self._storage.post(self._storage.key(task), context)
 
-    def _is_of_this(self, context: Context) -> bool:
+    def _is_of_this(self, context: Context, task: Task) -> bool:
+        # Two workflows may have one key: task "b:t" of "a", and task "t" of "a:b".
+        if context.workflow_id not in (None, task.workflow_id) or context.task_id not in (None, task.task_id):
+            return False
         began = from_ns(self._began_ns)
         if began is None:  # there is no record, so nothing tells them apart
             return True

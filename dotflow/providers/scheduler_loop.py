@@ -102,8 +102,9 @@ class TickingScheduler(Scheduler):
             SchedulerBusy: it is running already.
             KeyboardInterrupt: SIGINT was received.
         """
-        runs = Runs(self._limits)
         with self._exclusive():
+            switch = self._switch
+            runs = Runs(self._limits, lambda: switch.is_on)
             run_stoppable(partial(self._schedule, runs, partial(workflow, **kwargs)), self.stop)
 
     def stop(self) -> None:
@@ -146,7 +147,7 @@ class TickingScheduler(Scheduler):
             self._tick_until_stopped(runs, run)
         finally:
             self._skip(STOPPED, runs.drop_waiting())
-        self._drain(runs)
+            self._drain(runs)
         self._raise_fatal()
 
     def _tick_until_stopped(self, runs: Runs, run: Callable[[], object]) -> None:
@@ -167,7 +168,13 @@ class TickingScheduler(Scheduler):
         # Monotonic from here on: a clock that is set makes no run look late, or early.
         due_ns = self._clock.monotonic_ns() - due.late_ns
         self._skip(MISSED, due.ticks - 1)
-        self._skip(self._limits.reason, 0 if runs.offer(partial(self._run, run, due_ns)) else 1)
+        try:
+            is_taken = runs.offer(partial(self._run, run, due_ns))
+        except RuntimeError as error:  # no thread can be started just now; the next tick may have one
+            self._skip(MISSED, 1)
+            _logger.warning("%r: a scheduled run could not begin: %s", self, error)
+        else:
+            self._skip(self._limits.reason, 0 if is_taken else 1)
 
     def _run(self, run: Callable[[], object], due_ns: int) -> None:
         try:

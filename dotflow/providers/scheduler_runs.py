@@ -51,12 +51,13 @@ class Runs:
     The threads are daemons because a run that outlives the drain must not keep the program from ending.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, is_stopped: Callable[[], bool] = lambda: False) -> None:
         self._limits = limits
         self.idle = threading.Event()  # set while nothing runs or waits
         self.idle.set()
         self._lock = threading.Lock()
         self._running = 0
+        self._is_stopped = is_stopped  # then what waits is left for `drop_waiting`
         self._waiting: deque[Callable[[], None]] = deque()
 
     def offer(self, run: Callable[[], None]) -> bool:
@@ -89,7 +90,7 @@ class Runs:
 
     def _next(self) -> Callable[[], None] | None:
         with self._lock:
-            if self._waiting:
+            if self._waiting and not self._is_stopped():
                 return self._waiting.popleft()
             self._running -= 1
             if not self._running:

@@ -128,6 +128,17 @@ def test_what_was_finished_where_the_clock_is_slow_is_finished(pipeline):
     assert statuses(again) == ["Completed/skip"] * 3
 
 
+def test_a_result_of_another_workflow_under_the_same_key_is_not_taken(tmp_path):
+    def run(workflow_id, name, **options):
+        workflow = DotFlow(Config(storage=StorageFile(tmp_path)), name="w", workflow_id=workflow_id)
+        workflow.task.add(action(lambda: workflow_id), name=name)
+        workflow.start(**options).raise_for_status()
+        return workflow.result_storage()
+
+    assert run("a", "b:t") == ["a"]
+    assert run("a:b", "t", resume=True) == ["a:b"]
+
+
 def test_a_storage_that_forgets_whose_a_result_is_leaves_the_clocks(tmp_path):
     class Forgetful(StorageFile):
         def get(self, key):

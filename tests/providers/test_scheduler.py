@@ -12,6 +12,7 @@ from dotflow.abc import Scheduler
 from dotflow.errors import DotflowError
 from dotflow.providers import SchedulerCron, SchedulerInterval
 from dotflow.providers.scheduler import SchedulerBusy
+from dotflow.providers.scheduler_runs import Limits, Runs
 from dotflow.testing.clock import FakeClock
 from support.schedules import (
     NOTHING_SKIPPED,
@@ -127,6 +128,37 @@ def test_queue_is_dropped_by_the_stop_and_the_current_run_finishes():
         assert gate.ended == 1
         assert scheduler.skipped == {"queue_full": 0, "missed": 0, "stopped": 2}
         assert reasons == ["stopped", "stopped"]
+
+
+def test_after_the_stop_nothing_that_waits_begins():
+    """Also before the thread that ticks has woken up and dropped it."""
+    stopped, begun, go_on = threading.Event(), [], threading.Event()
+    runs = Runs(Limits(running=1, waiting=5, reason="queue_full"), stopped.is_set)
+    assert runs.offer(lambda: begun.append("first") or go_on.wait(PATIENCE))
+    assert runs.offer(lambda: begun.append("second"))
+    assert runs.offer(lambda: begun.append("third"))
+    stopped.set()
+    go_on.set()
+    assert runs.idle.wait(PATIENCE)
+    assert begun == ["first"]
+    assert runs.drop_waiting() == 2
+
+
+def test_a_thread_that_cannot_be_started_costs_one_tick(monkeypatch, caplog):
+    starts, start = [], threading.Thread.start
+
+    def start_if_there_is_room(self):
+        if self.name == "dotflow-scheduled-run":
+            starts.append(self)
+            if len(starts) == 2:
+                raise RuntimeError("can't start new thread")
+        start(self)
+
+    monkeypatch.setattr(threading.Thread, "start", start_if_there_is_room)
+    times, scheduler = interval_times(10, 3)
+    assert times == [0, 20, 30]
+    assert scheduler.skipped == {**NOTHING_SKIPPED, "missed": 1}
+    assert "a scheduled run could not begin: can't start new thread" in caplog.text
 
 
 def test_parallel_runs_side_by_side_within_its_bound():

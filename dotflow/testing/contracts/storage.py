@@ -300,6 +300,15 @@ class StorageContract(ProviderContract[Storage]):
             kept = [key for flow in ("w:v", "wv", "*") for key in (f"{flow}:a", f"{flow}:b", run_key(flow))]
             same([key for key in kept if storage.get(key).is_empty], [], "what clear() took from other workflows")
             same(storage.clear("*"), 3, "how many clear('*') forgot")
+            long = "w:" + "l" * 70_000
+            storage.post(f"{long}:a", Context(1, task_id="a", workflow_id=long))
+            storage.clear("w")
+            same(
+                storage.get(f"{long}:a").storage,
+                1,
+                "what clear('w') left of a workflow with a long id that begins alike",
+            )
+            same(storage.clear(long), 1, "how many clear() of the workflow with a long id forgot")
             same(storage.clear("nothing"), 0, "how many clear() of an unknown workflow forgot")
 
     # --- helpers

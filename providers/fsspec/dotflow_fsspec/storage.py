@@ -20,6 +20,7 @@ __all__ = ["StorageFsspec"]
 
 _BATCH = 500
 _HEADER_BYTES = 1 << 16
+_LONGEST_HEADER_BYTES = 1 << 20
 
 
 class StorageFsspec(Storage):
@@ -143,7 +144,11 @@ class StorageFsspec(Storage):
         names = [name for name in self._folder.names() if name.startswith(start) and name.endswith(SUFFIX)]
         for at in range(0, len(names), _BATCH):
             batch = names[at : at + _BATCH]
-            yield from _told(batch, self._folder.read_starts(batch, _HEADER_BYTES))
+            starts = dict(zip(batch, self._folder.read_starts(batch, _HEADER_BYTES), strict=True))
+            cut = [name for name, start in starts.items() if len(start) == _HEADER_BYTES and b"\n" not in start]
+            if cut:
+                starts.update(zip(cut, self._folder.read_starts(cut, _LONGEST_HEADER_BYTES), strict=True))
+            yield from _told(batch, list(starts.values()))
 
 
 def _told(names: list[str], starts: list[bytes]) -> Iterator[tuple[str, Header]]:

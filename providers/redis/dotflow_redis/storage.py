@@ -22,6 +22,8 @@ __all__ = ["StorageRedis"]
 
 _BATCH = 500
 _HEADER_BYTES = 1 << 16
+_LONGEST_HEADER_BYTES = 1 << 20
+_RECORDS_KEPT = 1000
 _SHOWN = 80
 
 
@@ -47,7 +49,7 @@ class StorageRedis(Storage):
             run lives as long as the youngest context of its workflow.
         serializer: `json` takes the types of `dotflow.codec` and refuses others. `pickle` takes whatever pickle does, but
             reading a pickle can run any code: use it only where nobody else can write to that Redis.
-        timeout: seconds that an answer may take.
+        timeout: seconds without a byte of an answer, after which it is not waited for any longer.
 
     Raises:
         InvalidOption: an option that makes no sense, or two that say the same. No error ever has a password in it.
@@ -77,6 +79,7 @@ class StorageRedis(Storage):
         self.prefix = prefix
         self.serializer = check_serializer(serializer)
         self._ttl_ms = milliseconds(ttl)
+        self._records: dict[str, bytes] = {}  # with a ttl: to be written again if a task takes longer than that
         self._server = theirs(client, options, url, timeout) if client is not None else own(options, url, timeout)
 
     def post(self, key: str, context: Context) -> None:
@@ -110,6 +113,10 @@ class StorageRedis(Storage):
     def post_run(self, workflow_id: str, context: Context) -> None:
         """Keep the record of the latest run of a workflow, like any other context."""
         self.post(run_key(workflow_id), context)
+        if self._ttl_ms is not None:
+            self._records[workflow_id] = seal(run_key(workflow_id), context, self.serializer)
+            if len(self._records) > _RECORDS_KEPT:
+                self._records.pop(next(iter(self._records)))
 
     def get_run(self, workflow_id: str) -> Context:
         """The record of the latest run of a workflow; an empty Context if there is none."""
@@ -125,6 +132,7 @@ class StorageRedis(Storage):
         Raises:
             StorageError: Redis refused, was not there or did not answer.
         """
+        self._records.pop(key.removesuffix(run_key("")), None)
         answer: object = self._server.ask(f"delete {key!r}", lambda client: client.unlink(self._name(key)))
         self._check(type(answer) is int, f"delete {key!r}", answer)
 
@@ -142,6 +150,7 @@ class StorageRedis(Storage):
         Raises:
             StorageError: Redis refused, was not there or did not answer.
         """
+        self._records.pop(workflow_id, None)
         keys = [key for key in self.list_keys(workflow_id) if belongs(key, None, workflow_id)]
         return sum(self._clear(keys[at : at + _BATCH], workflow_id) for at in range(0, len(keys), _BATCH))
 
@@ -167,6 +176,9 @@ class StorageRedis(Storage):
         with client.pipeline(transaction=False) as pipeline:
             pipeline.set(self._name(key), data, px=self._ttl_ms)
             if workflow_id is not None:
+                record = self._records.get(workflow_id)
+                if record is not None and key != run_key(workflow_id):
+                    pipeline.set(self._name(run_key(workflow_id)), record, px=self._ttl_ms, nx=True)
                 pipeline.pexpire(self._name(run_key(workflow_id)), self._ttl_ms)
             return pipeline.execute()
 
@@ -181,10 +193,14 @@ class StorageRedis(Storage):
         return int(self._server.ask(f"clear {workflow_id!r}", lambda client: self._unlink(client, theirs)))
 
     def _starts(self, client: redis.Redis, keys: list[str]) -> list[Any]:
-        with client.pipeline(transaction=False) as pipeline:
-            for key in keys:
-                pipeline.getrange(self._name(key), 0, _HEADER_BYTES - 1)
-            return pipeline.execute(raise_on_error=False)
+        found = dict.fromkeys(keys, b"")
+        for length in (_HEADER_BYTES, _LONGEST_HEADER_BYTES):
+            cut = [key for key, start in found.items() if isinstance(start, bytes) and b"\n" not in start]
+            with client.pipeline(transaction=False) as pipeline:
+                for key in cut:
+                    pipeline.getrange(self._name(key), 0, length - 1)
+                found.update(zip(cut, pipeline.execute(raise_on_error=False), strict=True))
+        return [found[key] for key in keys]
 
     def _unlink(self, client: redis.Redis, names: list[bytes]) -> int:
         with client.pipeline(transaction=False) as pipeline:

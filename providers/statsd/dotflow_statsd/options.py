@@ -13,6 +13,7 @@ __all__ = ["check_host", "check_port", "check_prefix", "check_seconds", "checked
 
 _HIGHEST_PORT = 65535
 _LONGEST_PREFIX = 100
+_MOST_TAGS = 400  # bytes, so that a metric with the longest names fits into a datagram
 _PREFIX = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 
 
@@ -51,4 +52,7 @@ def checked_tags(tags: object, *, dogstatsd: bool) -> dict[str, str]:
         raise InvalidOption(f"tags={tags!r}: a mapping of names to texts, for instance {{'env': 'prod'}}")
     if tags and not dogstatsd:
         raise InvalidOption("tags=... is DogStatsD's: with dogstatsd=False, put what you want to tell into the prefix")
+    size = sum(len(f"{key}:{value},".encode()) for key, value in tags.items())
+    if size > _MOST_TAGS:
+        raise InvalidOption(f"tags=...: {size} bytes together; at most {_MOST_TAGS}, for they stand in every datagram")
     return dict(tags)

@@ -168,6 +168,20 @@ def test_the_record_of_a_run_lives_as_long_as_the_youngest_context(server):
     storage.close(1)
 
 
+def test_the_record_of_a_run_whose_task_takes_longer_than_the_ttl_is_there_after_it(server):
+    storage = StorageRedis(port=server.port, ttl=1000)
+    storage.post_run("w", Context({"inputs": {}}, workflow_id="w"))
+    with server.client() as client:
+        client.delete("dotflow:w#run")  # its time is over
+        storage.post("w:load", OLD)
+        assert storage.get_run("w").storage == {"inputs": {}}
+        assert client.pttl("dotflow:w#run") > 900_000
+        assert storage.clear("w") == 2
+        storage.post("w:load", OLD)
+        assert not client.exists("dotflow:w#run")  # it was forgotten, and stays so
+    storage.close(1)
+
+
 # --- in the middle of a run
 
 

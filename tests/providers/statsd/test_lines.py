@@ -275,6 +275,10 @@ def test_a_bare_caller_without_runs_and_keywords(listener):
         ({"tags": {"env": "prod"}}, "dogstatsd=False"),
         ({"tags": ["env"], "dogstatsd": True}, "tags=['env']"),
         ({"tags": {"env": 1}, "dogstatsd": True}, "tags={'env': 1}"),
+        (
+            {"tags": {f"tag-{n}": "x" * 100 for n in range(4)}, "dogstatsd": True},
+            "tags=...: 428 bytes together; at most 400",
+        ),
         ({"shutdown_timeout": 0}, "shutdown_timeout=0"),
         ({"shutdown_timeout": float("nan")}, "shutdown_timeout=nan"),
         ({"shutdown_timeout": 10**400}, "shutdown_timeout=1000"),
