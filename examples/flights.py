@@ -466,11 +466,27 @@ def scrape(url: str, *names: str) -> list[str]:
     return [line for line in lines if line.startswith(names) and not line.endswith(" 0.0")]
 
 
+def at_least_one(text: str) -> int:
+    """A number of rows, for the command line."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of flights")
+    return int(text)
+
+
+def a_folder(text: str) -> Path:
+    """A folder that is there or can be made, for the command line."""
+    if Path(text).exists() and not Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is a file")
+    return Path(text)
+
+
 def options(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--out", type=Path, default=Path("out"), help="folder for all results (default: out)")
-    parser.add_argument("--rows", type=int, default=None, help="read only so many flights (default: all 336,776)")
+    parser.add_argument("--out", type=a_folder, default=Path("out"), help="folder for all results (default: out)")
+    parser.add_argument(
+        "--rows", type=at_least_one, default=None, help="read only so many flights (default: all 336,776)"
+    )
     parser.add_argument(
         "--endpoint",
         default=os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None,
