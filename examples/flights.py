@@ -466,9 +466,9 @@ def scrape(url: str, *names: str) -> list[str]:
     return [line for line in lines if line.startswith(names) and not line.endswith(" 0.0")]
 
 
-def at_least_one(text: str) -> int:
+def a_count(text: str) -> int:
     """A number of rows, for the command line."""
-    if not text.isdecimal() or int(text) < 1:
+    if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is no number of flights")
     return int(text)
 
@@ -485,7 +485,7 @@ def options(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--out", type=a_folder, default=Path("out"), help="folder for all results (default: out)")
     parser.add_argument(
-        "--rows", type=at_least_one, default=None, help="read only so many flights (default: all 336,776)"
+        "--rows", type=a_count, default=None, help="read only so many flights (default: all 336,776)"
     )
     parser.add_argument(
         "--endpoint",
