@@ -484,9 +484,7 @@ def options(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--out", type=a_folder, default=Path("out"), help="folder for all results (default: out)")
-    parser.add_argument(
-        "--rows", type=a_count, default=None, help="read only so many flights (default: all 336,776)"
-    )
+    parser.add_argument("--rows", type=a_count, default=None, help="read only so many flights (default: all 336,776)")
     parser.add_argument(
         "--endpoint",
         default=os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None,

@@ -6,7 +6,7 @@ The suites for the seven contracts are in `dotflow.testing.contracts`, and can b
 import importlib
 from typing import TYPE_CHECKING
 
-from dotflow.testing.clock import FakeClock, SequentialIds
+from dotflow.testing.clock import FakeClock, ScheduleClock, SequentialIds
 from dotflow.testing.recording import (
     Call,
     Calls,
@@ -30,6 +30,7 @@ __all__ = [
     "RecordingServer",
     "RecordingStorage",
     "RecordingTracer",
+    "ScheduleClock",
     "SequentialIds",
 ]
 

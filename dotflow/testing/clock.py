@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import itertools
 import threading
+from typing import Protocol
 
-__all__ = ["FakeClock", "SequentialIds"]
+__all__ = ["FakeClock", "ScheduleClock", "SequentialIds"]
 
+_PATIENCE = 60  # seconds
+_OF_A_RUN = "dotflow-scheduled-run"  # the thread of one
 _START_NS = 1_700_000_000_000_000_000  # 2023-11-14T22:13:20Z
 
 
@@ -49,6 +52,29 @@ class FakeClock:
         with self._lock:
             self._now_ns += self._tick_ns
             return self._now_ns
+
+
+class ScheduleClock(FakeClock):
+    """A clock for a scheduler of dotflow's, which jumps from tick to tick: a year of a schedule takes a moment.
+
+    It does not jump while a run goes on, so a run takes no time and every tick finds the one before ended. It has to know the
+    scheduler: `clock.scheduler = scheduler = SchedulerCron("0 3 * * *", timezone="UTC", clock=clock)`. A run that calls
+    `scheduler.stop()` ends the schedule.
+    """
+
+    scheduler: _Idling | None = None
+    """Whose runs are waited for, at most a minute each."""
+
+    def wait(self, event: threading.Event, seconds: float) -> bool:
+        """Jump `seconds` ahead, once no run goes on, unless `event` is set by then. In the thread of a run, at once."""
+        is_of_a_run = threading.current_thread().name == _OF_A_RUN
+        if self.scheduler is not None and not is_of_a_run and not self.scheduler.idle.wait(_PATIENCE):
+            raise TimeoutError(f"a scheduled run still goes on after {_PATIENCE} s")
+        return super().wait(event, seconds)
+
+
+class _Idling(Protocol):
+    idle: threading.Event
 
 
 class SequentialIds:

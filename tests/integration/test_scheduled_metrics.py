@@ -12,8 +12,8 @@ from dotflow import Config, DotFlow, action
 from dotflow.abc import Scheduler
 from dotflow.names import metrics as names
 from dotflow.providers import MetricsPrometheus, SchedulerCron, SchedulerInterval, StorageFile
-from dotflow.testing import RecordingMetrics
-from support.schedules import SettledClock, at
+from dotflow.testing import RecordingMetrics, ScheduleClock
+from support.schedules import NOTHING_SKIPPED, SECOND_NS, SettledClock, at
 
 
 class Watched(MetricsPrometheus):
@@ -295,3 +295,21 @@ def test_metrics_that_break_on_schedules_harm_nothing(contained):
     scheduled(work, scheduler, metrics=metrics).schedule()
     assert metrics.calls.names().count("metrics.workflow_completed") == 1
     assert len(contained) == 2  # a RuntimeError of the interval, and TypeErrors of the others
+
+
+def test_the_clock_for_users_goes_through_a_year_of_real_runs():
+    clock = ScheduleClock(at("2026-01-01 00:00"))
+    clock.scheduler = scheduler = SchedulerInterval(24 * 3600, clock=clock)
+    seen = []
+
+    @action
+    def step():
+        seen.append(clock.time_ns())
+        if len(seen) == 365:
+            scheduler.stop()
+
+    workflow = DotFlow(Config(scheduler=scheduler, clock=clock), name="daily")
+    workflow.task.add(step)
+    workflow.schedule()
+    assert seen == [at("2026-01-01 00:00") + day * 24 * 3600 * SECOND_NS for day in range(365)]
+    assert scheduler.skipped == NOTHING_SKIPPED
