@@ -26,6 +26,10 @@ class Tracer(Provider):
     gets the `Run` itself as well.
     """
 
+    every_attempt: bool = True
+    """False: to this tracer the attempt of a task that can have only one (`retry=1`) is nothing. Its attempt hooks are not called
+    for those, nor is `carrier` asked again."""
+
     @abstractmethod
     def start_workflow(self, workflow_id: str, **kwargs: Any) -> None:
         """A run starts."""

@@ -276,8 +276,9 @@ class Coordinator:
         task = flight.task
         task.status = TypeStatus.IN_PROGRESS
         task.attempt_started_ns = self._now()
-        if self._dispatch.attempt_started:
-            self._dispatch.emit(self._dispatch.attempt_started, task)
+        calls = self._dispatch.attempt_started if task.spec.options.retry > 1 else self._dispatch.only_attempt_started
+        if calls:
+            self._dispatch.emit(calls, task)
         return Attempt(
             task.spec,
             task.initial_context.copy(),  # a step may write to what it is given; the task's own is the coordinator's
@@ -300,8 +301,9 @@ class Coordinator:
         if outcome.error is not None:
             task.errors.append(_task_error(task.attempt, outcome.error))
         task.outcome = outcome
-        if self._dispatch.attempt_ended:
-            self._dispatch.emit(self._dispatch.attempt_ended, task)
+        calls = self._dispatch.attempt_ended if task.spec.options.retry > 1 else self._dispatch.only_attempt_ended
+        if calls:
+            self._dispatch.emit(calls, task)
         if may_retry and task.attempt < task.spec.options.retry and not self._cancelling and not outcome.interrupt:
             self._retry(flight)
         else:

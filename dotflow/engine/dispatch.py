@@ -301,6 +301,8 @@ class Dispatch:
         self.task_restored = self._calls["task_restored"]
         self.attempt_started = self._calls["attempt_started"]
         self.attempt_ended = self._calls["attempt_ended"]
+        self.only_attempt_started = self._of_only_attempt(config, self.attempt_started)
+        self.only_attempt_ended = self._of_only_attempt(config, self.attempt_ended)
         self.task_retrying = self._calls["task_retrying"]
         self.task_completed = self._calls["task_completed"]
         self.task_failed = self._calls["task_failed"]
@@ -333,6 +335,11 @@ class Dispatch:
         if moment.event is not None:
             for listener in config.listeners:
                 yield Handler("listener", _name_of(listener), self._tell(listener, moment.event))
+
+    @staticmethod
+    def _of_only_attempt(config: Config, calls: tuple[Handler, ...]) -> tuple[Handler, ...]:
+        """The calls where a task has no more than one attempt, which may be nothing to the tracer."""
+        return calls if config.tracer.every_attempt else tuple(call for call in calls if call.provider != "tracer")
 
     def _tell(self, listener: Callable[[Any], object], event: Callable[..., Any]) -> Callable[[Any], object]:
         run = self._run

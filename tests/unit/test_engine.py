@@ -10,7 +10,7 @@ import pytest
 
 from dotflow import Config, Context, DotFlow, Run, Task, action
 from dotflow.errors import DotflowError, RunFailed
-from dotflow.testing import FakeClock, SequentialIds
+from dotflow.testing import FakeClock, RecordingTracer, SequentialIds
 
 LIMIT = 20  # seconds after which a test that hangs fails; none waits that long to pass
 
@@ -318,3 +318,35 @@ def test_ten_thousand_tasks():
     assert run.status == "Completed"
     assert workflow.result_storage()[-1] == 10_000
     assert run.tasks[-1].task_id == "good-10000"
+
+
+@pytest.mark.parametrize("every", [True, False])
+def test_a_tracer_may_leave_out_the_attempts_of_tasks_that_have_only_one(every):
+    calls: list[str] = []
+
+    class Attempts(RecordingTracer):
+        every_attempt = every
+
+        def start_attempt(self, task):
+            calls.append(f"start {task.task_id}")
+
+        def end_attempt(self, task):
+            calls.append(f"end {task.task_id}")
+
+        def carrier(self, task):
+            calls.append(f"carrier {task.task_id}")
+            return {}
+
+    @action
+    def once():
+        return 1
+
+    @action(retry=2)
+    def twice():
+        return 1
+
+    workflow = DotFlow(Config(tracer=Attempts()))
+    workflow.task.add([once, twice])
+    workflow.start().raise_for_status()
+    of_once = ["carrier once", "start once", "carrier once", "end once"] if every else ["carrier once"]
+    assert calls == [*of_once, "carrier twice", "start twice", "carrier twice", "end twice"]

@@ -75,6 +75,8 @@ class TracerOpenTelemetry(Tracer):
         OSError: the file cannot be opened.
     """
 
+    every_attempt = False
+
     def __init__(
         self,
         service_name: str | None = None,
