@@ -202,7 +202,7 @@ def test_workers_killed_at_random_moments(watch, mine):
 
     @action(retry=21)
     def step():
-        return sum(range(chance.randrange(20_000)))
+        return sum(range(chance.randrange(200_000)))
 
     def listen(event):
         if isinstance(event, AttemptStarted | AttemptEnded) and len(killed) < 20 and chance.random() < 0.1:
@@ -213,7 +213,8 @@ def test_workers_killed_at_random_moments(watch, mine):
     run = watch(*[step] * 300, listen=listen).run(max_workers=4)
     assert run.status == "Completed"
     errors = [error for task in run.tasks for error in task.errors]
-    assert {error.exception for error in errors} == {"WorkerDied"}
+    # A worker that was idle, or had not read its attempt yet, fails none: how many were in the middle of one is chance.
+    assert {error.exception for error in errors} <= {"WorkerDied"}
     assert len(errors) <= len(killed) == 20
 
 
