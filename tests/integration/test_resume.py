@@ -396,7 +396,7 @@ def test_what_is_told_of_a_restored_task_names_the_trace_of_the_run(tmp_path, mo
     lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
     (line,) = [line for line in lines if line["event"] == "task.restored"]
     assert (line["trace_id"], line["span_id"]) == (run.trace_id, root.span_id)
-    assert (restored.attributes["dotflow.result"], restored.attributes["dotflow.task.status"]) == ("skip", "Completed")
+    assert (restored.attributes[names.RESULT], restored.attributes[names.TASK_STATUS]) == ("skip", "Completed")
 
 
 def test_another_process_continues_where_one_failed(tmp_path):
