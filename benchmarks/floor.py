@@ -25,9 +25,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from dotflow import Config, DotFlow, action
 from dotflow.names import logs, spans
 from dotflow.providers import LogStructlog, MetricsPrometheus, TracerOpenTelemetry
-from dotflow.providers.log_render import JsonLine
-from dotflow_otel.ids import RunIdGenerator
-from dotflow_otel.outbox import Outbox
+from dotflow.providers.logs.render import JsonLine
+from dotflow_otel.tracing.ids import RunIdGenerator
+from dotflow_otel.tracing.outbox import Outbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -35,7 +35,7 @@ from dotflow.providers import MetricsPrometheus
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from dotflow.task import Task
+    from dotflow.model.task import Task
 
 IDS = {"trace_id": "5e41b7a2127e31da90c7d385250f8bf6", "span_id": "90c7d385250f8bf6"}
 # What Prometheus sends, so that it gets the exemplars.

@@ -25,9 +25,9 @@ from opentelemetry.trace import NonRecordingSpan, TraceFlags, set_span_in_contex
 from opentelemetry.trace import SpanContext as OtelSpanContext
 
 from dotflow import action
+from dotflow.model.task import SpanContext, Task
 from dotflow.names import metrics as names
 from dotflow.providers import MetricsOpenTelemetry, MetricsPrometheus
-from dotflow.task import SpanContext, Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any
 import cloudpickle
 
 from dotflow import Config, Context, DotFlow, action
-from dotflow.clock import SystemClock
-from dotflow.engine.attempt import Attempt
-from dotflow.engine.parcels import pickle_sides
-from dotflow.engine.processes import ProcessExecutor
-from dotflow.engine.workers import WorkerStock
+from dotflow.executors.attempt import Attempt
+from dotflow.executors.payload import pickle_sides
+from dotflow.executors.processes import ProcessExecutor
+from dotflow.executors.workers import WorkerStock
+from dotflow.model.clock import SystemClock
+from dotflow.model.step import Step
 from dotflow.providers import LogStructlog, MetricsPrometheus, TracerOpenTelemetry
-from dotflow.step import Step
 
 try:
     from pebble import ProcessPool

@@ -24,7 +24,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from dotflow import Config, action
 from dotflow.names import spans
 from dotflow.providers import TracerOpenTelemetry
-from dotflow_otel.ids import RunIdGenerator
+from dotflow_otel.tracing.ids import RunIdGenerator
 
 if TYPE_CHECKING:
     from collections.abc import Callable

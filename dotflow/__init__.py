@@ -2,16 +2,16 @@
 
 from typing import TYPE_CHECKING
 
-from dotflow.action import action
 from dotflow.config import Config
-from dotflow.context import Context
-from dotflow.current import carrier
 from dotflow.errors import DotflowError
+from dotflow.model.action import action
+from dotflow.model.context import Context
+from dotflow.model.current import carrier
+from dotflow.model.measurements import record
+from dotflow.model.run import Run
+from dotflow.model.status import TypeStatus
+from dotflow.model.task import Task
 from dotflow.observe import observability
-from dotflow.recording import record
-from dotflow.run import Run
-from dotflow.status import TypeStatus
-from dotflow.task import Task
 from dotflow.workflow import DotFlow
 
 __all__ = [

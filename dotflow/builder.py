@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dotflow.errors import InvalidOption
-from dotflow.step import Step
-from dotflow.task import Task
-from dotflow.text import is_text
+from dotflow.model.step import Step
+from dotflow.model.task import Task
+from dotflow.model.text import is_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from dotflow.run import Run
+    from dotflow.model.run import Run
 
 __all__ = ["TaskBuilder"]
 

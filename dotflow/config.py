@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from dotflow.abc import Log, Metrics, Notify, Scheduler, Server, Storage, Tracer
-from dotflow.action import check_seconds
-from dotflow.clock import Clock, IdSource, RandomIds, SystemClock
 from dotflow.errors import InvalidOption, NotCallableObject
-from dotflow.events import Event
+from dotflow.model.action import check_seconds
+from dotflow.model.clock import Clock, IdSource, RandomIds, SystemClock
+from dotflow.model.events import Event
 from dotflow.providers import defaults
 
 __all__ = ["Config"]
@@ -96,7 +96,7 @@ def _capable(name: str, given: P, *methods: str) -> P:
     """What was given, if it has these methods."""
     missing = [method for method in methods if not callable(getattr(given, method, None))]
     if missing:
-        raise InvalidOption(f"{name}={given!r}: it has no {', '.join(missing)}; see dotflow.clock")
+        raise InvalidOption(f"{name}={given!r}: it has no {', '.join(missing)}; see dotflow.model.clock")
     return given
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from dotflow.errors import InvalidChoice, InvalidOption, UnknownKeyword
-from dotflow.modes import EXECUTORS, MODES, ON_INPUT_CHANGE, SEQUENTIAL
+from dotflow.model.modes import EXECUTORS, MODES, ON_INPUT_CHANGE, SEQUENTIAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

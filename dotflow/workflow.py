@@ -11,34 +11,35 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dotflow.abc.hooks import overridden
 from dotflow.builder import TaskBuilder
 from dotflow.config import Config
 from dotflow.engine.background import background
+from dotflow.engine.background_queue import BackgroundQueue
 from dotflow.engine.checkpoints import Checkpoints
-from dotflow.engine.contain import Containment
+from dotflow.engine.containment import Containment
 from dotflow.engine.coordinator import Coordinator, Lane
-from dotflow.engine.courier import Courier
-from dotflow.engine.dispatch import Dispatch, overridden
+from dotflow.engine.dispatch import Dispatch
 from dotflow.engine.ending import close_all
 from dotflow.engine.interrupts import Interrupts
-from dotflow.engine.places import Places
 from dotflow.engine.scheduled import Scheduled
 from dotflow.errors import InvalidOption, ProgramImportedAgain, StorageNotPersistent, WorkflowClosed
-from dotflow.modes import BACKGROUND, SEQUENTIAL, lanes_of
+from dotflow.executors.selection import ExecutorSelection
+from dotflow.model.modes import BACKGROUND, SEQUENTIAL, lanes_of
+from dotflow.model.run import Run
+from dotflow.model.text import is_text, storable
 from dotflow.names import logs
 from dotflow.options import StartOptions
 from dotflow.providers.defaults import SchedulerDefault
-from dotflow.run import Run
-from dotflow.text import is_text, storable
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
     from collections.abc import Callable
     from concurrent.futures import Executor
 
-    from dotflow.context import Context
     from dotflow.engine.checkpoints import Fingerprint
-    from dotflow.task import Task
+    from dotflow.model.context import Context
+    from dotflow.model.task import Task
 
 __all__ = ["DotFlow"]
 
@@ -70,8 +71,10 @@ class DotFlow:
         )
         self.task = TaskBuilder(self._describe, self._declare)
         self._containment = Containment(self.config.metrics)
-        self._courier = Courier(self._containment, on_change=self._measure_queue())
-        self._places = Places(self.config, self._containment)
+        self._background_queue = BackgroundQueue(self._containment, on_change=self._measure_queue())
+        self._executors = ExecutorSelection(
+            clock=self.config.clock, tracer=self.config.tracer, log=self.config.log, contain=self._containment.call
+        )
         self._scheduled = Scheduled(self.name, self.config, self._containment)
         self._has_run = False
         self._closed = False
@@ -142,7 +145,7 @@ class DotFlow:
         Raises:
             As `start`. An interrupt of the program (`sys.exit` in a step) is raised here too.
         """
-        from dotflow.engine.loop import in_thread
+        from dotflow.engine.asynchronous import in_thread
 
         options = StartOptions.of("start_async()", {"mode": mode, **kwargs})
         return await in_thread(
@@ -162,12 +165,12 @@ class DotFlow:
         try:
             self.config.scheduler.start(self._tick, **kwargs)
         finally:
-            self._places.clear()
+            self._executors.clear()
 
     def close(self) -> None:
         """Close the providers and end the worker processes. The workflow cannot be started again; may be repeated."""
         self._closed = True
-        self._places.close()
+        self._executors.close()
         close_all(self.config, self._containment)
 
     def result_task(self) -> list[Task]:
@@ -268,15 +271,15 @@ class DotFlow:
         self, run: Run, checkpoints: Checkpoints, options: StartOptions, loop: AbstractEventLoop | None
     ) -> Coordinator:
         lanes = lanes_of(options.mode, run.tasks)
-        make_executor = self._places.executor(run, options, groups=len(lanes), loop=loop)
+        make_executor = self._executors.executor(run, options, groups=len(lanes), loop=loop)
         first, self._has_run = not self._has_run, True
         return Coordinator(
             run,
             [Lane(tasks) for tasks in lanes],
             config=self.config,
-            dispatch=Dispatch(self.config, self, run, self._containment, self._courier, first=first),
+            dispatch=Dispatch(self.config, self, run, self._containment, self._background_queue, first=first),
             containment=self._containment,
-            courier=self._courier,
+            background_queue=self._background_queue,
             make_executor=make_executor,
             interrupts=Interrupts,
             checkpoints=checkpoints,

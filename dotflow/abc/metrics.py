@@ -10,7 +10,7 @@ from dotflow.abc.provider import Provider
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dotflow.task import Task
+    from dotflow.model.task import Task
 
 __all__ = ["Metrics"]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dotflow.abc.provider import Provider
 
 if TYPE_CHECKING:
-    from dotflow.task import Task
+    from dotflow.model.task import Task
 
 __all__ = ["Notify"]
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from dotflow.abc.provider import Provider
 
 if TYPE_CHECKING:
-    from dotflow.task import Task
-    from dotflow.workflow import DotFlow
+    from dotflow.abc.workflow import Workflow
+    from dotflow.model.task import Task
 
 __all__ = ["Server"]
 
@@ -21,11 +21,11 @@ class Server(Provider):
     """
 
     @abstractmethod
-    def create_workflow(self, workflow: DotFlow) -> None:
+    def create_workflow(self, workflow: Workflow) -> None:
         """Called once for a workflow, at its first run."""
 
     @abstractmethod
-    def update_workflow(self, workflow: DotFlow, status: str = "") -> None:
+    def update_workflow(self, workflow: Workflow, status: str = "") -> None:
         """A run of the workflow starts or has ended; `status` is a text of `TypeStatus`."""
 
     @abstractmethod

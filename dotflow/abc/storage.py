@@ -6,11 +6,11 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING
 
 from dotflow.abc.provider import Provider
-from dotflow.context import Context
 from dotflow.errors import StorageError
+from dotflow.model.context import Context
 
 if TYPE_CHECKING:
-    from dotflow.task import Task
+    from dotflow.model.task import Task
 
 __all__ = ["Storage", "StorageUnsupported", "belongs", "run_key"]
 

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dotflow.abc.worker import WorkerSide
-    from dotflow.run import Run
-    from dotflow.task import Task
+    from dotflow.model.run import Run
+    from dotflow.model.task import Task
 
 __all__ = ["Tracer"]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Union
 if TYPE_CHECKING:
     from types import FrameType
 
-    from dotflow.run import Run
+    from dotflow.model.run import Run
 
 __all__ = ["SignalHandler", "background", "end_by", "exception_of"]
 

@@ -8,17 +8,17 @@ import pickle
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from dotflow import codec
-from dotflow.context import Context, from_ns
-from dotflow.engine.dispatch import overridden
+from dotflow.abc.hooks import overridden
 from dotflow.errors import InputChanged, SerializationError, StorageError, StorageUnavailable
+from dotflow.model.context import Context, from_ns
+from dotflow.model.task import SpanContext
 from dotflow.names import logs
-from dotflow.task import SpanContext
+from dotflow.toolkit import codec
 
 if TYPE_CHECKING:
     from dotflow.abc import Storage
-    from dotflow.run import Run
-    from dotflow.task import Task
+    from dotflow.model.run import Run
+    from dotflow.model.task import Task
 
 __all__ = ["Checkpoints", "Fingerprint"]
 

@@ -7,27 +7,28 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
-from dotflow.context import Context
-from dotflow.engine.attempt import Attempt, blank_outcome
-from dotflow.engine.dispatch import Dispatch, overridden
+from dotflow.abc.hooks import overridden
 from dotflow.engine.ending import flush_all
 from dotflow.errors import AttemptCancelled
-from dotflow.lines import ids_of
-from dotflow.outcome import ErrorInfo, TaskError
-from dotflow.status import TypeResult, TypeStatus
+from dotflow.executors.attempt import Attempt, blank_outcome
+from dotflow.model.context import Context
+from dotflow.model.outcome import ErrorInfo, TaskError
+from dotflow.model.status import TypeResult, TypeStatus
+from dotflow.toolkit.log_fields import ids_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from dotflow.config import Config
+    from dotflow.engine.background_queue import BackgroundQueue
     from dotflow.engine.checkpoints import Checkpoints
-    from dotflow.engine.contain import Containment
-    from dotflow.engine.courier import Courier
-    from dotflow.engine.executor import Executor
+    from dotflow.engine.containment import Containment
+    from dotflow.engine.dispatch import Dispatch
     from dotflow.engine.interrupts import Interrupts
-    from dotflow.outcome import Outcome
-    from dotflow.run import Run
-    from dotflow.task import Task
+    from dotflow.executors.base import Executor
+    from dotflow.model.outcome import Outcome
+    from dotflow.model.run import Run
+    from dotflow.model.task import Task
 
 __all__ = ["Coordinator", "Lane"]
 
@@ -73,7 +74,7 @@ class Coordinator:
         config: Config,
         dispatch: Dispatch,
         containment: Containment,
-        courier: Courier,
+        background_queue: BackgroundQueue,
         make_executor: Callable[[Interrupts], Executor],
         interrupts: Callable[[Callable[[], None]], Interrupts],
         checkpoints: Checkpoints,
@@ -86,7 +87,7 @@ class Coordinator:
         self._checkpoints = checkpoints
         self._dispatch = dispatch
         self._containment = containment
-        self._courier = courier
+        self._background_queue = background_queue
         self._keep_going = keep_going
         self._wake = threading.Event()
         # Not `self.wake`: a signal handler must not set an Event, whose lock the interrupted thread may hold.
@@ -117,7 +118,7 @@ class Coordinator:
             KeyboardInterrupt, SystemExit: what interrupted the run, once it has been ended and flushed.
         """
         with self._interrupts:
-            self._courier.open(self._run)
+            self._background_queue.open(self._run)
             interrupt = self._drive_to_the_end()
             try:
                 with self._interrupts.let_through():
@@ -131,7 +132,7 @@ class Coordinator:
 
     def _let_go(self) -> None:
         try:
-            flush_all(self._config, self._run, self._containment, self._courier, self._executor)
+            flush_all(self._config, self._run, self._containment, self._background_queue, self._executor)
         finally:
             self._executor.close()
             self._run.ended.set()

@@ -9,24 +9,22 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from dotflow import events
-from dotflow.abc import Log, Metrics, Notify, Server, Storage, Tracer
-from dotflow.abc.provider import Provider
+from dotflow.abc.hooks import overridden
+from dotflow.model import events
+from dotflow.model.task import SpanContext
 from dotflow.names import logs
-from dotflow.providers import defaults
-from dotflow.task import SpanContext
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dotflow.abc.workflow import Workflow
     from dotflow.config import Config
-    from dotflow.engine.contain import Containment
-    from dotflow.engine.courier import Courier
-    from dotflow.run import Run
-    from dotflow.task import Task
-    from dotflow.workflow import DotFlow
+    from dotflow.engine.background_queue import BackgroundQueue
+    from dotflow.engine.containment import Containment
+    from dotflow.model.run import Run
+    from dotflow.model.task import Task
 
-__all__ = ["Dispatch", "Handler", "overridden"]
+__all__ = ["Dispatch", "Handler"]
 
 
 class Handler(NamedTuple):
@@ -60,7 +58,7 @@ class _Binding(NamedTuple):
     method: str
 
     def post(self, deliver: Callable[[], object]) -> None:
-        """Queue a call of a network provider with the courier."""
+        """Queue a call of a network provider with the background_queue."""
         self.dispatch.post(self.provider, self.method, deliver)
 
 
@@ -143,7 +141,7 @@ def _run_line(event: str) -> _Shape:
 
 
 def _post_task(binding: _Binding, method: Callable[..., Any]) -> Callable[[Task], object]:
-    """Through the courier, with the task as it is at this moment."""
+    """Through the background_queue, with the task as it is at this moment."""
 
     def call(task: Task) -> None:
         seen = task.snapshot()
@@ -265,35 +263,26 @@ _MOMENTS: Mapping[str, _Moment] = {
 }
 # fmt: on
 
-# What does nothing and need not be called: the optional hooks of the contracts, and the defaults but for the log's.
-_IDLE: frozenset[Callable[..., Any]] = frozenset(
-    function
-    for owner in (
-        *(Provider, Tracer, Metrics, Log, Notify, Server, Storage),
-        *(defaults.TracerDefault, defaults.MetricsDefault, defaults.NotifyDefault, defaults.ServerDefault),
-    )
-    for function in vars(owner).values()
-    if inspect.isfunction(function)
-)
-
-
-def overridden(provider: object, method: str) -> bool:
-    """True if calling this method of a provider does anything."""
-    return getattr(getattr(provider, method), "__func__", None) not in _IDLE
-
 
 class Dispatch:
     """The table, bound to the providers of one run. Each attribute named like a moment is the calls to make then."""
 
     def __init__(
-        self, config: Config, workflow: DotFlow, run: Run, containment: Containment, courier: Courier, *, first: bool
+        self,
+        config: Config,
+        workflow: Workflow,
+        run: Run,
+        containment: Containment,
+        background_queue: BackgroundQueue,
+        *,
+        first: bool,
     ) -> None:
         self.workflow = workflow
         self.is_first_run = first
         self.interrupt: BaseException | None = None
         self._run = run
         self._containment = containment
-        self._courier = courier
+        self._background_queue = background_queue
         self._calls = {name: tuple(self._bind(config, moment)) for name, moment in _MOMENTS.items()}
         self.workflow_started = self._calls["workflow_started"]
         self.task_queued = self._calls["task_queued"]
@@ -324,8 +313,8 @@ class Dispatch:
                 self.interrupt = self.interrupt or error
 
     def post(self, provider: str, method: str, deliver: Callable[[], object]) -> None:
-        """Queue a call with the courier."""
-        self._courier.put(self._run, provider, method, deliver)
+        """Queue a call with the background_queue."""
+        self._background_queue.put(self._run, provider, method, deliver)
 
     def _bind(self, config: Config, moment: _Moment) -> Iterable[Handler]:
         for provider, method, shape in moment.rows:

@@ -8,17 +8,17 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from dotflow.engine.dispatch import overridden
+from dotflow.abc.hooks import overridden
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from dotflow.abc.provider import Dropped, Provider
     from dotflow.config import Config
-    from dotflow.engine.contain import Containment
-    from dotflow.engine.courier import Courier
-    from dotflow.engine.executor import Executor
-    from dotflow.run import Run
+    from dotflow.engine.background_queue import BackgroundQueue
+    from dotflow.engine.containment import Containment
+    from dotflow.executors.base import Executor
+    from dotflow.model.run import Run
 
 __all__ = ["close_all", "flush_all"]
 
@@ -26,7 +26,9 @@ _NETWORK = ("notify", "server")
 _KINDS = ("tracer", "metrics", "log", "notify", "server", "storage", "scheduler")
 
 
-def flush_all(config: Config, run: Run, containment: Containment, courier: Courier, executor: Executor) -> None:
+def flush_all(
+    config: Config, run: Run, containment: Containment, background_queue: BackgroundQueue, executor: Executor
+) -> None:
     """Deliver what is queued and flush every provider that buffers, here and in the workers, side by side.
 
     One that hangs starves nobody.
@@ -38,13 +40,13 @@ def flush_all(config: Config, run: Run, containment: Containment, courier: Couri
         return [
             _in_thread(containment, run, kind, "flush", left, getattr(config, kind).flush)
             for kind in kinds
-            if overridden(getattr(config, kind), "flush") and not courier.is_hung(kind)
+            if overridden(getattr(config, kind), "flush") and not background_queue.is_hung(kind)
         ]
 
     flushing = flush(kind for kind in _KINDS if kind not in _NETWORK)
     if executor.is_buffering:
         flushing.append(_in_thread(containment, run, "workers", "flush", config.drain_timeout, executor.flush))
-    courier.close(run, config.drain_timeout)
+    background_queue.close(run, config.drain_timeout)
     flushing += flush(_NETWORK)  # only now do they have all their calls
     _await(flushing, deadline, run, containment, config.drain_timeout)
     for kind, method, error in executor.take_failures():

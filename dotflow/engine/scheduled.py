@@ -6,16 +6,16 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from dotflow.engine.dispatch import overridden
-from dotflow.status import TypeStatus
+from dotflow.abc.hooks import overridden
+from dotflow.model.status import TypeStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from dotflow.config import Config
-    from dotflow.engine.contain import Containment
+    from dotflow.engine.containment import Containment
+    from dotflow.model.run import Run
     from dotflow.options import StartOptions
-    from dotflow.run import Run
 
 __all__ = ["Scheduled"]
 

@@ -6,7 +6,7 @@ import importlib
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-from dotflow.extras import needing
+from dotflow.toolkit.extras import needing
 
 # Provider: the module it lives in, and the extra that brings what it needs.
 _DOOR: dict[str, tuple[str, str | None]] = {
@@ -17,10 +17,10 @@ _DOOR: dict[str, tuple[str, str | None]] = {
     "ServerDefault": ("dotflow.providers.defaults", None),
     "StorageDefault": ("dotflow.providers.defaults", None),
     "TracerDefault": ("dotflow.providers.defaults", None),
-    "LogStructlog": ("dotflow.providers.log_structlog", None),
-    "SchedulerCron": ("dotflow.providers.scheduler", None),
-    "SchedulerInterval": ("dotflow.providers.scheduler", None),
-    "Schedules": ("dotflow.providers.scheduler", None),
+    "LogStructlog": ("dotflow.providers.logs.provider", None),
+    "SchedulerCron": ("dotflow.providers.schedulers.provider", None),
+    "SchedulerInterval": ("dotflow.providers.schedulers.provider", None),
+    "Schedules": ("dotflow.providers.schedulers.provider", None),
     "StorageFile": ("dotflow.providers.storage_file", None),
     "NotifyApprise": ("dotflow_apprise", "apprise"),
     "NotifySlack": ("dotflow_slack", "slack"),
@@ -42,10 +42,10 @@ if TYPE_CHECKING:
     from dotflow.providers.defaults import ServerDefault as ServerDefault
     from dotflow.providers.defaults import StorageDefault as StorageDefault
     from dotflow.providers.defaults import TracerDefault as TracerDefault
-    from dotflow.providers.log_structlog import LogStructlog as LogStructlog
-    from dotflow.providers.scheduler import SchedulerCron as SchedulerCron
-    from dotflow.providers.scheduler import SchedulerInterval as SchedulerInterval
-    from dotflow.providers.scheduler import Schedules as Schedules
+    from dotflow.providers.logs.provider import LogStructlog as LogStructlog
+    from dotflow.providers.schedulers.provider import SchedulerCron as SchedulerCron
+    from dotflow.providers.schedulers.provider import SchedulerInterval as SchedulerInterval
+    from dotflow.providers.schedulers.provider import Schedules as Schedules
     from dotflow.providers.storage_file import StorageFile as StorageFile
     from dotflow_apprise import NotifyApprise as NotifyApprise
     from dotflow_datadog import TracerDatadog as TracerDatadog

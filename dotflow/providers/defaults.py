@@ -6,15 +6,16 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from dotflow.abc import Log, Metrics, Notify, Scheduler, Server, Storage, Tracer
-from dotflow.context import Context
-from dotflow.lines import fields_of
+from dotflow.abc.hooks import does_nothing
+from dotflow.model.context import Context
 from dotflow.names import logs
+from dotflow.toolkit.log_fields import fields_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dotflow.task import Task
-    from dotflow.workflow import DotFlow
+    from dotflow.abc.workflow import Workflow
+    from dotflow.model.task import Task
 
 __all__ = [
     "LogDefault",
@@ -56,6 +57,7 @@ class StorageDefault(Storage):
         return sorted(key for key in self._contexts.copy() if key.startswith(prefix))
 
 
+@does_nothing
 class NotifyDefault(Notify):
     """Tells nobody."""
 
@@ -108,6 +110,7 @@ class SchedulerDefault(Scheduler):
         """Do nothing."""
 
 
+@does_nothing
 class TracerDefault(Tracer):
     """Traces nothing."""
 
@@ -124,6 +127,7 @@ class TracerDefault(Tracer):
         """Do nothing."""
 
 
+@does_nothing
 class MetricsDefault(Metrics):
     """Counts nothing."""
 
@@ -146,13 +150,14 @@ class MetricsDefault(Metrics):
         """Do nothing."""
 
 
+@does_nothing
 class ServerDefault(Server):
     """Tells no server."""
 
-    def create_workflow(self, workflow: DotFlow) -> None:
+    def create_workflow(self, workflow: Workflow) -> None:
         """Do nothing."""
 
-    def update_workflow(self, workflow: DotFlow, status: str = "") -> None:
+    def update_workflow(self, workflow: Workflow, status: str = "") -> None:
         """Do nothing."""
 
     def create_task(self, task: Task) -> None:

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dotflow.abc.storage import Storage, belongs, run_key
-from dotflow.context import Context
 from dotflow.errors import InvalidOption, StorageError, StorageUnavailable
-from dotflow.sealed import SUFFIX, Header, check_serializer, header_of, name_of, name_start_of, seal, unseal
+from dotflow.model.context import Context
+from dotflow.toolkit.envelope import SUFFIX, Header, check_serializer, header_of, name_of, name_start_of, seal, unseal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dotflow.task import Task
+    from dotflow.model.task import Task
 
 __all__ = ["StorageFile"]
 
@@ -39,7 +39,7 @@ class StorageFile(Storage):
     spinning disk, against 0.05 to 0.3 ms without. `durable=False` leaves the flushing to the operating system: safe
     when the process dies, while after a power cut the latest contexts may be missing or torn, which `get` reports.
 
-    `serializer="json"` takes the types of `dotflow.codec` and refuses all others. `"pickle"` takes whatever pickle
+    `serializer="json"` takes the types of `dotflow.toolkit.codec` and refuses all others. `"pickle"` takes whatever pickle
     does, but reading a pickle can run any code: use it only where nobody else can write to `path`. The file says how
     it was written: a storage for pickle reads both kinds, one for JSON never unpickles.
 

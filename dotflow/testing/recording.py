@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dotflow.abc import Log, Metrics, Notify, Scheduler, Server, Storage, Tracer
-from dotflow.context import Context
-from dotflow.task import Task
+from dotflow.model.context import Context
+from dotflow.model.task import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,9 +10,9 @@ from dotflow import Context
 from dotflow.abc.storage import StorageUnsupported
 from dotflow.errors import StorageError
 from dotflow.providers import StorageDefault, StorageFile
-from dotflow.sealed import name_of
 from dotflow.testing import RecordingStorage
 from dotflow.testing.contracts import StorageContract
+from dotflow.toolkit.envelope import name_of
 from dotflow_fsspec import StorageFsspec
 from dotflow_redis import StorageRedis
 from support import redis_server

@@ -132,7 +132,7 @@ def test_network_providers_see_the_task_as_it_was_at_the_event(recorded):
 def test_network_providers_are_called_from_one_other_thread(recorded):
     inline = {call.thread for call in recorded.calls if call.provider in ("tracer", "metrics", "log", "storage")}
     network = {call.thread for call in recorded.calls if call.provider in ("notify", "server")}
-    assert network == {"dotflow-courier"}
+    assert network == {"dotflow-background-queue"}
     assert len(inline) == 1
     assert not inline & network
 

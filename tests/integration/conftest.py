@@ -7,7 +7,7 @@ import uuid
 
 import pytest
 
-from dotflow.engine import workers
+from dotflow.executors import workers
 from support.watched import Ledger, Watched, processes, until
 
 

@@ -361,7 +361,7 @@ def test_a_provider_that_exits_ends_the_run_and_leaves_nothing_open(mode, kind):
 
 @pytest.mark.contained
 @pytest.mark.parametrize("kind", ["notify", "server"])
-def test_a_network_provider_that_exits_does_not_end_the_courier(kind):
+def test_a_network_provider_that_exits_does_not_end_the_background_queue(kind):
     other = "server" if kind == "notify" else "notify"
     clean, ran = Ran("sequential"), Ran("sequential", kind, error=SystemExit)
     assert ran.calls_of(other) == clean.calls_of(other)

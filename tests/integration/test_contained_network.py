@@ -9,8 +9,8 @@ import pytest
 
 from dotflow import Config, DotFlow, action
 from dotflow.abc.provider import Dropped
-from dotflow.engine.contain import Containment
-from dotflow.engine.courier import Courier
+from dotflow.engine.background_queue import BackgroundQueue
+from dotflow.engine.containment import Containment
 from dotflow.providers import MetricsDefault
 from dotflow.testing import (
     Calls,
@@ -161,17 +161,17 @@ def test_both_hang_and_the_run_ends_all_the_same(contained, gate):
 
 
 def test_a_run_that_drains_neither_waits_for_the_calls_of_another_nor_drops_them(gate):
-    courier = Courier(Containment(MetricsDefault()))
+    background_queue = BackgroundQueue(Containment(MetricsDefault()))
     first, second = workflow_of(0).start(), workflow_of(0).start()
     begun, delivered = threading.Event(), []
-    courier.open(first)
-    courier.open(second)
-    courier.put(second, "server", "update", lambda: begun.set() or gate.wait(LIMIT))
+    background_queue.open(first)
+    background_queue.open(second)
+    background_queue.put(second, "server", "update", lambda: begun.set() or gate.wait(LIMIT))
     assert begun.wait(LIMIT)
-    courier.put(second, "server", "update", lambda: delivered.append("second"))
-    in_a_thread(lambda: courier.close(first, 2 * LIMIT))
+    background_queue.put(second, "server", "update", lambda: delivered.append("second"))
+    in_a_thread(lambda: background_queue.close(first, 2 * LIMIT))
     gate.set()
-    courier.close(second, LIMIT)
+    background_queue.close(second, LIMIT)
     assert delivered == ["second"]
     assert first.dropped == second.dropped == {}
 
@@ -200,21 +200,21 @@ def test_a_flood_is_bounded_counted_and_told_once(contained, gate):
 @pytest.mark.contained
 def test_a_full_queue_behind_a_call_that_hangs_does_not_starve_the_others(contained, gate):
     containment = Containment(MetricsDefault())
-    courier = Courier(containment, patience=0, capacity=4)
+    background_queue = BackgroundQueue(containment, patience=0, capacity=4)
     run = workflow_of(0).start()
     begun, delivered = threading.Event(), []
-    courier.open(run)
-    courier.put(run, "notify", "hang", lambda: begun.set() or gate.wait(LIMIT))
+    background_queue.open(run)
+    background_queue.put(run, "notify", "hang", lambda: begun.set() or gate.wait(LIMIT))
     assert begun.wait(LIMIT)
     for number in range(2):
-        courier.put(run, "notify", "hook", lambda: delivered.append("notify"))
-        courier.put(run, "server", "update", lambda number=number: delivered.append(number))
-    courier.put(run, "server", "update", lambda: delivered.append("one too many"))
-    courier.close(run, LIMIT)
+        background_queue.put(run, "notify", "hook", lambda: delivered.append("notify"))
+        background_queue.put(run, "server", "update", lambda number=number: delivered.append(number))
+    background_queue.put(run, "server", "update", lambda: delivered.append("one too many"))
+    background_queue.close(run, LIMIT)
     assert delivered == [0, 1, "one too many"]
     assert run.dropped == {"notify": 3}
-    assert courier.is_hung("notify")
-    assert not courier.is_hung("server")
+    assert background_queue.is_hung("notify")
+    assert not background_queue.is_hung("server")
 
 
 # --- how many wait
@@ -244,16 +244,18 @@ def test_how_many_calls_wait_is_told_and_comes_back_to_none(gate):
 @pytest.mark.parametrize(("patience", "capacity"), [(60, 100), (0, 3)])
 def test_calls_that_are_lost_wait_no_longer(contained, gate, patience, capacity):
     metrics = CountingMetrics()
-    courier = Courier(Containment(metrics), patience=patience, capacity=capacity, on_change=metrics.background_queued)
+    background_queue = BackgroundQueue(
+        Containment(metrics), patience=patience, capacity=capacity, on_change=metrics.background_queued
+    )
     run = workflow_of(0).start()
     begun = threading.Event()
-    courier.open(run)
-    courier.put(run, "notify", "hang", lambda: begun.set() or gate.wait(LIMIT))
+    background_queue.open(run)
+    background_queue.put(run, "notify", "hang", lambda: begun.set() or gate.wait(LIMIT))
     assert begun.wait(LIMIT)
     for _ in range(5):
-        courier.put(run, "notify", "hook", lambda: None)
+        background_queue.put(run, "notify", "hook", lambda: None)
     assert 0 < metrics.waiting[-1] <= capacity
-    in_a_thread(lambda: courier.close(run, 0.01))
+    in_a_thread(lambda: background_queue.close(run, 0.01))
     assert metrics.lost["notify"] == 6
     assert metrics.waiting[-1] == 0
     assert min(metrics.waiting) == 0

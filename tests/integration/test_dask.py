@@ -16,11 +16,11 @@ import pytest
 
 from dotflow import DotFlow, action, events
 from dotflow.config import Config
-from dotflow.context import Context
-from dotflow.engine.attempt import Attempt
-from dotflow.engine.dask import run_once
-from dotflow.engine.parcels import Packer, pickle_sides, read_report
 from dotflow.errors import InvalidOption
+from dotflow.executors.attempt import Attempt
+from dotflow.executors.dask import run_once
+from dotflow.executors.payload import Packer, pickle_sides, read_report
+from dotflow.model.context import Context
 
 distributed = pytest.importorskip("distributed", reason="SKIPPED: install dotflow[dask] to test Dask clusters")
 
@@ -286,9 +286,9 @@ def test_a_worker_that_dask_gives_up_for_is_a_failed_attempt_too(tmp_path):
 def test_a_step_whose_result_is_lost_is_not_run_again_by_dask(client, tmp_path):
     workflow = workflow_of(action(lambda initial_context: leave_line(initial_context.storage)))
     attempt = Attempt(next(iter(workflow.task)).spec, Context(tmp_path / "lines"), Context())
-    parcel = Packer(pickle_sides({})).pack(attempt)
+    payload = Packer(pickle_sides({})).pack(attempt)
     # What Dask does when a worker is lost between the end of a step and the fetching of its result.
-    first, again = (client.submit(run_once, "dotflow-mark", parcel, key=f"step-{n}").result(LIMIT) for n in range(2))
+    first, again = (client.submit(run_once, "dotflow-mark", payload, key=f"step-{n}").result(LIMIT) for n in range(2))
     assert read_report(first, "step").outcome.error is None
     assert again is None
     assert count_lines(tmp_path / "lines") == 1
@@ -300,7 +300,7 @@ def test_a_step_whose_result_is_lost_is_not_run_again_by_dask(client, tmp_path):
 
 @pytest.mark.parametrize("most_watched", [200, 0])
 def test_a_timeout_gives_the_attempt_up_and_the_run_goes_on_beside_it(client, signals, monkeypatch, most_watched):
-    monkeypatch.setattr("dotflow.engine.dask._MOST_WATCHED", most_watched)
+    monkeypatch.setattr("dotflow.executors.dask._MOST_WATCHED", most_watched)
     name = signals.name
     stuck = action(timeout=0.3, name="stuck")(lambda: wait_at_the_gate(name))
     after = [action(timeout=LIMIT / 2, name=f"after-{n}")(lambda: "after") for n in range(4)]
@@ -473,8 +473,8 @@ def test_dask_is_imported_by_those_who_use_it():
 import sys
 import dotflow
 from concurrent.futures import ProcessPoolExecutor
-from dotflow.engine.futures import workers_of
+from dotflow.executors.futures import workers_of
 assert workers_of(ProcessPoolExecutor(3)) == 3
-assert not {"distributed", "dask", "dotflow.engine.dask"} & set(sys.modules)
+assert not {"distributed", "dask", "dotflow.executors.dask"} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=LIMIT)

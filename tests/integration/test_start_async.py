@@ -11,8 +11,8 @@ import pytest
 from dotflow import Config, DotFlow, TypeStatus, action
 from dotflow.errors import InvalidChoice
 from dotflow.events import TaskEnded, WorkflowEnded
+from dotflow.model.status import TypeResult
 from dotflow.providers import TracerOpenTelemetry
-from dotflow.status import TypeResult
 from support.otlp import OtlpEndpoint
 
 who = contextvars.ContextVar("who", default="nobody")

@@ -12,9 +12,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from dotflow import Config, DotFlow, action, record
 from dotflow.abc import Notify
+from dotflow.model.outcome import Outcome, TaskError
+from dotflow.model.task import Task
 from dotflow.names import metrics as names
-from dotflow.outcome import Outcome, TaskError
-from dotflow.task import Task
 from dotflow.testing import FakeClock
 from dotflow_prometheus import OVERFLOW, MetricsPrometheus
 

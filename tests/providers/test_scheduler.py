@@ -11,8 +11,8 @@ import pytest
 from dotflow.abc import Scheduler
 from dotflow.errors import DotflowError
 from dotflow.providers import SchedulerCron, SchedulerInterval
-from dotflow.providers.scheduler import SchedulerBusy
-from dotflow.providers.scheduler_runs import Limits, Runs
+from dotflow.providers.schedulers.provider import SchedulerBusy
+from dotflow.providers.schedulers.runs import Limits, Runs
 from dotflow.testing.clock import FakeClock
 from support.schedules import (
     NOTHING_SKIPPED,

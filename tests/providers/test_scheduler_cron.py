@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dotflow.providers import SchedulerCron
-from dotflow.providers.scheduler_cron import CronExpression, LocalZone, zone_of
+from dotflow.providers.schedulers.cron import CronExpression, LocalZone, zone_of
 from dotflow.testing.clock import FakeClock
 from support.schedules import NOTHING_SKIPPED, SECOND_NS, SettledClock, at, cron_times, record
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from dotflow.errors import InvalidOption
 from dotflow.providers import SchedulerCron, SchedulerInterval
-from dotflow.providers.scheduler_jitter import Jitter
-from dotflow.providers.scheduler_ticks import IntervalTicks
+from dotflow.providers.schedulers.jitter import Jitter
+from dotflow.providers.schedulers.ticks import IntervalTicks
 from dotflow.testing.clock import FakeClock
 from support.schedules import NOTHING_SKIPPED, SECOND_NS, SettledClock, at, record
 

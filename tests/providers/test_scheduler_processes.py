@@ -16,9 +16,9 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are sen
 
 # Every step says where it runs, and then waits for the pipe to be opened by the test.
 PROGRAM = """
-from dotflow.clock import SystemClock
+from dotflow.model.clock import SystemClock
 from dotflow.providers import SchedulerInterval
-from dotflow.providers.scheduler import Schedules
+from dotflow.providers.schedulers.provider import Schedules
 
 def say(*words):
     os.write(1, (" ".join(map(str, words)) + "\\n").encode())  # at once and whole, whatever else is written

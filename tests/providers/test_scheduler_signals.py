@@ -17,7 +17,7 @@ NOTHING_SKIPPED = {"overlap": 0, "missed": 0, "stopped": 0}
 
 CHILD = """
 import signal, sys
-from dotflow.clock import SystemClock
+from dotflow.model.clock import SystemClock
 from dotflow.providers import SchedulerInterval
 
 def say(*words):

@@ -10,7 +10,7 @@ from dotflow import Config, DotFlow, action
 from dotflow.abc import Scheduler
 from dotflow.errors import InvalidChoice, InvalidOption
 from dotflow.providers import SchedulerInterval
-from dotflow.providers.scheduler import SchedulerBusy, Schedules
+from dotflow.providers.schedulers.provider import SchedulerBusy, Schedules
 from dotflow.testing import RecordingScheduler
 from support.schedules import PATIENCE
 

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from dotflow.providers import SchedulerCron
-from dotflow.providers.scheduler_cron import CronExpression
+from dotflow.providers.schedulers.cron import CronExpression
 from support.schedules import NOTHING_SKIPPED, SECOND_NS, SettledClock, record
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)

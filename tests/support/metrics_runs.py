@@ -15,7 +15,7 @@ from contextlib import contextmanager
 import dotflow
 from dotflow import Config, DotFlow, action
 from dotflow.abc import Tracer
-from dotflow.task import Task
+from dotflow.model.task import Task
 
 NAME = "nightly"
 LIMIT = 20  # seconds after which what hangs fails; nothing waits that long to pass
@@ -141,7 +141,7 @@ PROGRAM = """
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.metrics.export import InMemoryMetricReader
     from dotflow import Config, DotFlow, action
-    from dotflow_otel.metrics import MetricsOpenTelemetry
+    from dotflow_otel.metrics.provider import MetricsOpenTelemetry
 
     @action
     def good(): ...

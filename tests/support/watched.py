@@ -15,7 +15,6 @@ from contextlib import suppress
 from pathlib import Path
 
 from dotflow import Config, DotFlow, action
-from dotflow.engine import workers
 from dotflow.events import (
     AttemptEnded,
     AttemptStarted,
@@ -26,6 +25,7 @@ from dotflow.events import (
     WorkflowEnded,
     WorkflowStarted,
 )
+from dotflow.executors import workers
 from dotflow.testing import Calls, RecordingMetrics, RecordingTracer
 
 LIMIT = 60  # seconds after which a test that hangs fails; none waits that long to pass

@@ -89,13 +89,13 @@ def test_what_cannot_be_called_cannot_be_decorated(wrong):
     [
         ("no_such_package.steps:load", ModuleNotFoundError),
         ("no_such_package.load", ModuleNotFoundError),
-        ("dotflow.codec:no_such_step", AttributeError),
-        ("dotflow.codec:encode.no_such", AttributeError),
+        ("dotflow.toolkit.codec:no_such_step", AttributeError),
+        ("dotflow.toolkit.codec:encode.no_such", AttributeError),
         ("broken_on_import:step", ZeroDivisionError),
         ("dotflow..codec:encode", None),
         ("load", None),
         (":load", None),
-        ("dotflow.codec:", None),
+        ("dotflow.toolkit.codec:", None),
         ("", None),
     ],
 )
@@ -113,7 +113,7 @@ def test_a_dotted_path_that_leads_nowhere(workflow, path, cause, tmp_path, monke
 
 def test_a_dotted_path_to_something_that_is_no_step(workflow):
     with raises(errors.MissingActionDecorator, TypeError, "encode"):
-        workflow.task.add(step="dotflow.codec:encode")
+        workflow.task.add(step="dotflow.toolkit.codec:encode")
 
 
 def test_dotted_paths_in_both_forms(tmp_path, monkeypatch):

@@ -21,8 +21,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from dotflow import Context, codec
+from dotflow import Context
 from dotflow.errors import DotflowError, SerializationError, StorageError
+from dotflow.toolkit import codec
 
 BERLIN = ZoneInfo("Europe/Berlin")
 MINUS_NAN = struct.unpack(">d", bytes.fromhex("fff8000000000123"))[0]

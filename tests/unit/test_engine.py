@@ -62,6 +62,7 @@ def test_a_failure_is_written_down_as_text():
     assert (error.attempt, error.exception, error.message) == (1, "ValueError", "no good")
     assert 'raise ValueError("no good")' in error.traceback
     assert "dotflow/engine" not in error.traceback
+    assert "dotflow/executors" not in error.traceback
     assert task.error is error
 
 

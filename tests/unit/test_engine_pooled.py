@@ -7,10 +7,10 @@ import time
 import pytest
 
 from dotflow import DotFlow, action
-from dotflow.clock import SystemClock
-from dotflow.context import Context
-from dotflow.engine.attempt import Attempt, blank_outcome
-from dotflow.engine.pooled import Out, PooledExecutor
+from dotflow.executors.attempt import Attempt, blank_outcome
+from dotflow.executors.pooled import Out, PooledExecutor
+from dotflow.model.clock import SystemClock
+from dotflow.model.context import Context
 
 CLOCK = SystemClock()
 

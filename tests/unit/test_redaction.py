@@ -7,7 +7,7 @@ import traceback
 import pytest
 
 from dotflow.errors import StorageError
-from dotflow.redaction import redacted, storage_error
+from dotflow.toolkit.redaction import redacted, storage_error
 
 
 def test_every_secret_is_covered_the_longer_one_first():

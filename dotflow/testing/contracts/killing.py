@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dotflow.abc.storage import Storage
-    from dotflow.context import Context
+    from dotflow.model.context import Context
 
 __all__ = ["Killed", "numbered", "step_of"]
 

@@ -6,14 +6,14 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from dotflow.abc.log import Log
+from dotflow.model.run import Run
 from dotflow.names import logs
-from dotflow.run import Run
 from dotflow.testing.contracts.base import together
 from dotflow.testing.contracts.telemetry import TelemetryContract
 from dotflow.testing.contracts.tracer import check_travels, passes_errors
 
 if TYPE_CHECKING:
-    from dotflow.task import Task
+    from dotflow.model.task import Task
 
 __all__ = ["LogContract"]
 

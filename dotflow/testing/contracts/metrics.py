@@ -9,7 +9,7 @@ from dotflow.testing.contracts.base import together
 from dotflow.testing.contracts.telemetry import TelemetryContract
 
 if TYPE_CHECKING:
-    from dotflow.task import Task
+    from dotflow.model.task import Task
 
 __all__ = ["MetricsContract"]
 

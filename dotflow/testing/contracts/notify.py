@@ -8,7 +8,7 @@ from dotflow.abc.notify import Notify
 from dotflow.testing.contracts.telemetry import TelemetryContract
 
 if TYPE_CHECKING:
-    from dotflow.task import Task
+    from dotflow.model.task import Task
 
 __all__ = ["NotifyContract"]
 

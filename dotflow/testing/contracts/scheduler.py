@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from dotflow.abc.scheduler import Scheduler
-from dotflow.events import WorkflowEnded
+from dotflow.model.events import WorkflowEnded
 from dotflow.testing.contracts.base import GUARD_SECONDS, ProviderContract, check, fail, same
 from dotflow.testing.contracts.workloads import eventful
 

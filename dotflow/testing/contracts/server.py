@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dotflow.abc.server import Server
-from dotflow.status import TypeStatus
+from dotflow.model.status import TypeStatus
 from dotflow.testing.contracts.telemetry import TelemetryContract
 from dotflow.testing.contracts.workloads import eventful
 
 if TYPE_CHECKING:
-    from dotflow.task import Task
+    from dotflow.model.task import Task
 
 __all__ = ["ServerContract"]
 

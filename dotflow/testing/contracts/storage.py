@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from dotflow import Config, DotFlow, action
 from dotflow.abc.storage import Storage, StorageUnsupported, run_key
-from dotflow.context import Context
 from dotflow.errors import StorageError
-from dotflow.task import Task
+from dotflow.model.context import Context
+from dotflow.model.task import Task
 from dotflow.testing.contracts.base import ProviderContract, check, fail, same, together
 from dotflow.testing.contracts.killing import Killed, numbered, step_of
 from dotflow.testing.contracts.values import KEYS, PLAIN, RICH, UNKEEPABLE, exactly
@@ -19,7 +19,7 @@ from dotflow.testing.contracts.workloads import PLACES, run_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dotflow.run import Run
+    from dotflow.model.run import Run
 
 __all__ = ["StorageContract"]
 

@@ -11,8 +11,8 @@ from dotflow.testing.contracts.base import GUARD_SECONDS, P, ProviderContract, c
 from dotflow.testing.contracts.workloads import PLACES, STATUSES, eventful, mended, run_of, strange_tasks
 
 if TYPE_CHECKING:
-    from dotflow.run import Run
-    from dotflow.task import Task
+    from dotflow.model.run import Run
+    from dotflow.model.task import Task
 
 __all__ = ["TelemetryContract"]
 

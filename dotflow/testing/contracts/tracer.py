@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import Any
 
-    from dotflow.task import Task
+    from dotflow.model.task import Task
 
 __all__ = ["TracerContract"]
 

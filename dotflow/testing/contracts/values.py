@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from typing import Any
 from uuid import UUID
 
-from dotflow.context import Context
+from dotflow.model.context import Context
 
 __all__ = ["KEYS", "PLAIN", "RICH", "UNKEEPABLE", "exactly"]
 

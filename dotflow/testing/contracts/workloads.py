@@ -6,15 +6,15 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 from dotflow import Config, DotFlow, action
+from dotflow.model.task import Task
 from dotflow.providers.defaults import StorageDefault
-from dotflow.task import Task
 from dotflow.testing.contracts.base import GUARD_SECONDS
 from dotflow.testing.recording import RecordingLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dotflow.run import Run
+    from dotflow.model.run import Run
 
 __all__ = ["PLACES", "STATUSES", "eventful", "mended", "run_of", "strange_tasks"]
 

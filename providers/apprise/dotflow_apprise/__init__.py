@@ -1,6 +1,6 @@
 """Tells Telegram, Discord, e-mail, PagerDuty and a hundred more how tasks stand: `Config(notify=NotifyApprise(urls))`."""
 
-from dotflow.extras import needing
+from dotflow.toolkit.extras import needing
 
 with needing("NotifyApprise", "apprise"):
     from dotflow_apprise.provider import NotifyApprise

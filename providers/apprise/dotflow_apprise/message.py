@@ -6,17 +6,18 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from apprise import NotifyType
 
-from dotflow.notice import shorten, summary
-from dotflow.status import TypeStatus
+from dotflow.model.status import TypeStatus
+from dotflow.toolkit.notification import summary
+from dotflow.toolkit.text import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from dotflow.notice import Notice
+    from dotflow.toolkit.notification import Notification
 
-__all__ = ["NOTICES_IN_A_MESSAGE", "Message", "message_of"]
+__all__ = ["NOTIFICATIONS_IN_A_MESSAGE", "Message", "message_of"]
 
-NOTICES_IN_A_MESSAGE: Final = 30
+NOTIFICATIONS_IN_A_MESSAGE: Final = 30
 _ERROR, _TRACEBACK = 1500, 3000
 
 _TYPES: Mapping[TypeStatus, NotifyType] = {
@@ -35,27 +36,29 @@ class Message(NamedTuple):
     type: NotifyType
 
 
-def message_of(notices: Sequence[Notice], *, with_traceback: bool = False) -> Message:
-    """One message: about one notice in full, about several a line each, as grave as the gravest of them."""
-    gravest = max((_type_of(notice) for notice in notices), key=_GRAVER.index)
-    if len(notices) > 1:
-        return Message(summary(notices), "\n".join(_line(notice) for notice in notices), gravest)
-    (notice,) = notices
-    return Message(notice.title, "\n".join(_body(notice, with_traceback=with_traceback)), gravest)
+def message_of(notifications: Sequence[Notification], *, with_traceback: bool = False) -> Message:
+    """One message: about one notification in full, about several a line each, as grave as the gravest of them."""
+    gravest = max((_type_of(notification) for notification in notifications), key=_GRAVER.index)
+    if len(notifications) > 1:
+        return Message(
+            summary(notifications), "\n".join(_line(notification) for notification in notifications), gravest
+        )
+    (notification,) = notifications
+    return Message(notification.title, "\n".join(_body(notification, with_traceback=with_traceback)), gravest)
 
 
-def _type_of(notice: Notice) -> NotifyType:
-    return _TYPES.get(notice.status, NotifyType.INFO)
+def _type_of(notification: Notification) -> NotifyType:
+    return _TYPES.get(notification.status, NotifyType.INFO)
 
 
-def _body(notice: Notice, *, with_traceback: bool) -> list[str]:
-    lines = [f"{name}: {value}" for name, value in (*notice.fields, ("Run", notice.run_id))]
-    lines += [f"Trace: {notice.link}"] if notice.link else []
-    lines += ["", shorten(notice.error, _ERROR)] if notice.error else []
-    if notice.traceback and with_traceback:
-        lines += ["", shorten(notice.traceback.rstrip(), _TRACEBACK, keep_end=True)]
+def _body(notification: Notification, *, with_traceback: bool) -> list[str]:
+    lines = [f"{name}: {value}" for name, value in (*notification.fields, ("Run", notification.run_id))]
+    lines += [f"Trace: {notification.link}"] if notification.link else []
+    lines += ["", shorten(notification.error, _ERROR)] if notification.error else []
+    if notification.traceback and with_traceback:
+        lines += ["", shorten(notification.traceback.rstrip(), _TRACEBACK, keep_end=True)]
     return lines
 
 
-def _line(notice: Notice) -> str:
-    return f"{notice.line} {notice.link}".rstrip()
+def _line(notification: Notification) -> str:
+    return f"{notification.line} {notification.link}".rstrip()

@@ -7,18 +7,18 @@ import time
 from typing import TYPE_CHECKING
 
 from dotflow.abc import Notify
-from dotflow.action import check_seconds
-from dotflow.digest import Digest
 from dotflow.errors import InvalidOption
-from dotflow.notice import Notice, TraceUrl, statuses_of
-from dotflow_apprise.message import NOTICES_IN_A_MESSAGE, message_of
+from dotflow.model.action import check_seconds
+from dotflow.toolkit.batching import Batcher
+from dotflow.toolkit.notification import Notification, TraceUrl, statuses_of
+from dotflow_apprise.message import NOTIFICATIONS_IN_A_MESSAGE, message_of
 from dotflow_apprise.service import AppriseError, Service, services_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from dotflow.abc.provider import Dropped
-    from dotflow.task import Task
+    from dotflow.model.task import Task
 
 __all__ = ["NotifyApprise"]
 
@@ -35,7 +35,7 @@ class NotifyApprise(Notify):
             in no repr, log line or error.
         notification_type: which statuses to tell of: a `TypeStatus`, its text, or several; None is all.
         trace_url: where a trace is to be seen, for instance `http://localhost:16686/trace/{trace_id}`; see
-            `dotflow.notice.TraceUrl` for the placeholders.
+            `dotflow.toolkit.notification.TraceUrl` for the placeholders.
         traceback: add the traceback of an error. It shows source lines, so it is off unless asked for.
         timeout: the most seconds to wait for a connection, and for each answer; a URL may ask for less (`?cto=2&rto=2`).
 
@@ -60,7 +60,7 @@ class NotifyApprise(Notify):
         self._statuses = statuses_of(notification_type)
         self._trace_url = TraceUrl(trace_url)
         self._traceback = traceback
-        self._digests = [self._digest_of(service) for service in self._services]
+        self._batchers = [self._batcher_of(service) for service in self._services]
 
     def hook_status_task(self, task: Task) -> None:
         """Tell every service of a task.
@@ -70,11 +70,11 @@ class NotifyApprise(Notify):
         """
         if task.status not in self._statuses:
             return
-        notice = Notice.of(task, self._trace_url)
+        notification = Notification.of(task, self._trace_url)
         failed = []
-        for digest in self._digests:
+        for batcher in self._batchers:
             try:
-                digest.post(notice)
+                batcher.post(notification)
             except AppriseError as error:
                 failed.append(str(error))
         if failed:
@@ -84,8 +84,8 @@ class NotifyApprise(Notify):
         """Send what is kept, because a service is not to be written to that often; to all of them side by side."""
         failed: list[str] = []
         flushing = [
-            threading.Thread(target=_flush, args=(digest, timeout, failed), name="dotflow-apprise", daemon=True)
-            for digest in self._digests
+            threading.Thread(target=_flush, args=(batcher, timeout, failed), name="dotflow-apprise", daemon=True)
+            for batcher in self._batchers
         ]
         deadline = time.monotonic() + timeout * 0.9  # to be back in time, and say which service is not
         for thread in flushing:
@@ -98,29 +98,29 @@ class NotifyApprise(Notify):
             raise AppriseError("; ".join(failed))
 
     def take_dropped(self) -> Sequence[Dropped]:
-        """Notices that did not go in time."""
-        return [dropped for digest in self._digests for dropped in digest.take_dropped()]
+        """Notifications that did not go in time."""
+        return [dropped for batcher in self._batchers for dropped in batcher.take_dropped()]
 
     def close(self, timeout: float) -> None:
         """Send what is kept, and end the threads that wait."""
         try:
             self.flush(timeout)
         finally:
-            for digest in self._digests:
-                digest.stop()
+            for batcher in self._batchers:
+                batcher.stop()
 
     def __repr__(self) -> str:
         return f"NotifyApprise({', '.join(service.name for service in self._services)})"
 
-    def _digest_of(self, service: Service) -> Digest:
-        def send(notices: Sequence[Notice]) -> None:
-            service.send(message_of(notices, with_traceback=self._traceback))
+    def _batcher_of(self, service: Service) -> Batcher:
+        def send(notifications: Sequence[Notification]) -> None:
+            service.send(message_of(notifications, with_traceback=self._traceback))
 
-        return Digest(send, gap=service.gap, batch=NOTICES_IN_A_MESSAGE)
+        return Batcher(send, gap=service.gap, batch=NOTIFICATIONS_IN_A_MESSAGE)
 
 
-def _flush(digest: Digest, timeout: float, failed: list[str]) -> None:
+def _flush(batcher: Batcher, timeout: float, failed: list[str]) -> None:
     try:
-        digest.flush(timeout)
+        batcher.flush(timeout)
     except (AppriseError, TimeoutError) as error:
         failed.append(str(error))

@@ -9,7 +9,7 @@ else:
     def __getattr__(name: str) -> object:
         # Lazily, because worker processes come through here and need ddtrace only if a step does.
         if name == "TracerDatadog":
-            from dotflow.extras import needing
+            from dotflow.toolkit.extras import needing
 
             with needing(name, "datadog"):
                 from dotflow_datadog.tracer import TracerDatadog

@@ -12,8 +12,8 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, unquote
 
-from dotflow.current import span_source
-from dotflow.task import SpanContext
+from dotflow.model.current import span_source
+from dotflow.model.task import SpanContext
 from dotflow_datadog.names import DECISION_MAKER
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from dotflow_datadog.carriers import headers_of
 if TYPE_CHECKING:
     from ddtrace.trace import Span, Tracer
 
-    from dotflow.outcome import TaskError
+    from dotflow.model.outcome import TaskError
 
 __all__ = ["OpenSpan", "end_strays", "mark_failed", "on_grid"]
 

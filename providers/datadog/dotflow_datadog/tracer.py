@@ -13,8 +13,8 @@ from ddtrace.trace import Context, Tracer
 
 from dotflow import abc
 from dotflow.abc.provider import Dropped
+from dotflow.model.status import TypeResult, TypeStatus
 from dotflow.names import spans as tags
-from dotflow.status import TypeResult, TypeStatus
 from dotflow_datadog import names, options
 from dotflow_datadog.carriers import Attached, context_of, environment, the_tracer
 from dotflow_datadog.delivery import Delivery
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from ddtrace.trace import Span
 
-    from dotflow.run import Run
-    from dotflow.task import Task
+    from dotflow.model.run import Run
+    from dotflow.model.task import Task
 
 __all__ = ["TracerDatadog"]
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dotflow.abc.provider import Dropped
 from dotflow.abc.worker import WorkerSide
-from dotflow.current import span_source
+from dotflow.model.current import span_source
+from dotflow.model.task import SpanContext
 from dotflow.names import spans as names
-from dotflow.task import SpanContext
 from dotflow_datadog.carriers import BAGGAGE, TRACEPARENT, TRACESTATE, Current, activate, context_of, the_tracer
 from dotflow_datadog.delivery import Delivery
 

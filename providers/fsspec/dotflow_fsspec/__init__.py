@@ -1,6 +1,6 @@
 """Contexts wherever fsspec reaches: `Config(storage=StorageFsspec("s3://bucket/path"))`."""
 
-from dotflow.extras import needing
+from dotflow.toolkit.extras import needing
 
 with needing("StorageFsspec", "fsspec"):
     from dotflow_fsspec.filesystem import MissingFilesystem

@@ -16,7 +16,7 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.registry import known_implementations, registry
 
 from dotflow.errors import InvalidOption, StorageError, StorageUnavailable
-from dotflow.redaction import redacted, storage_error
+from dotflow.toolkit.redaction import redacted, storage_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dotflow.abc.storage import Storage, belongs, run_key
-from dotflow.action import check_seconds
-from dotflow.context import Context
 from dotflow.errors import InvalidOption, StorageError
-from dotflow.sealed import SUFFIX, Header, check_serializer, header_of, name_of, name_start_of, seal, unseal
+from dotflow.model.action import check_seconds
+from dotflow.model.context import Context
+from dotflow.toolkit.envelope import SUFFIX, Header, check_serializer, header_of, name_of, name_start_of, seal, unseal
 from dotflow_fsspec.filesystem import Folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dotflow.task import Task
+    from dotflow.model.task import Task
 
 __all__ = ["StorageFsspec"]
 
@@ -37,7 +37,7 @@ class StorageFsspec(Storage):
 
     Args:
         url: a folder, or a bucket and what names in it begin with. A path without a protocol is a local one.
-        serializer: `json` takes the types of `dotflow.codec` and refuses others. `pickle` takes whatever pickle does, but
+        serializer: `json` takes the types of `dotflow.toolkit.codec` and refuses others. `pickle` takes whatever pickle does, but
             reading a pickle can run any code: use it only where nobody else can write.
         deadline: seconds that one operation may take with all of its retries. Kept where fsspec's file system is
             asynchronous (S3, Google, Azure); others have time limits of their own among their options.

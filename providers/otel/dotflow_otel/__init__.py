@@ -3,21 +3,23 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dotflow_otel.logs import LogOpenTelemetry
-    from dotflow_otel.metrics import MetricsOpenTelemetry
-    from dotflow_otel.tracer import TracerOpenTelemetry
+    from dotflow_otel.logs.provider import LogOpenTelemetry
+    from dotflow_otel.metrics.provider import MetricsOpenTelemetry
+    from dotflow_otel.tracing.tracer import TracerOpenTelemetry
 else:
 
     def __getattr__(name: str) -> object:
         # Lazily, because worker processes come through here and most of them never need the SDK.
-        module = {"TracerOpenTelemetry": "tracer", "LogOpenTelemetry": "logs", "MetricsOpenTelemetry": "metrics"}.get(
-            name
-        )
+        module = {
+            "TracerOpenTelemetry": "tracing.tracer",
+            "LogOpenTelemetry": "logs.provider",
+            "MetricsOpenTelemetry": "metrics.provider",
+        }.get(name)
         if module is None:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         import importlib
 
-        from dotflow.extras import needing
+        from dotflow.toolkit.extras import needing
 
         with needing(name, "otel"):
             return getattr(importlib.import_module(f"{__name__}.{module}"), name)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dotflow.action import check_seconds
 from dotflow.errors import InvalidOption
+from dotflow.model.action import check_seconds
 
 __all__ = ["check_provider", "check_timeout"]
 

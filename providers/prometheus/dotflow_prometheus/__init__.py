@@ -1,7 +1,7 @@
 """Prometheus metrics of dotflow: `Config(metrics=MetricsPrometheus(port=9464))`."""
 
-from dotflow.extras import needing
-from dotflow.series import OVERFLOW
+from dotflow.toolkit.extras import needing
+from dotflow.toolkit.label_sets import OVERFLOW
 
 with needing("MetricsPrometheus", "prometheus"):
     from dotflow_prometheus.endpoint import PortUnavailable

@@ -11,8 +11,8 @@ from dotflow_prometheus.reading import Reading
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from dotflow.model.task import SpanContext
     from dotflow.names.metrics import Metric
-    from dotflow.task import SpanContext
     from dotflow_prometheus.reading import Mark
 
 __all__ = ["Counter", "CounterSeries"]

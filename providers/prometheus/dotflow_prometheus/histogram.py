@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from dotflow_prometheus.reading import HistogramReading
 
 if TYPE_CHECKING:
-    from dotflow.task import SpanContext
+    from dotflow.model.task import SpanContext
     from dotflow_prometheus.reading import Mark
 
 __all__ = ["Histogram"]

@@ -7,8 +7,8 @@ import os
 
 from prometheus_client import CollectorRegistry
 
-from dotflow.action import check_seconds
 from dotflow.errors import InvalidOption
+from dotflow.model.action import check_seconds
 from dotflow.names import logs
 from dotflow_prometheus.pages import OwnRegistry
 from dotflow_prometheus.pushgateway import Pushgateway

@@ -9,9 +9,9 @@ from prometheus_client import make_asgi_app, make_wsgi_app
 
 from dotflow.abc.metrics import Metrics
 from dotflow.errors import InvalidOption
+from dotflow.model.task import SpanContext
 from dotflow.names import metrics as names
-from dotflow.series import ActiveRuns, check_max_series, checked_buckets
-from dotflow.task import SpanContext
+from dotflow.toolkit.label_sets import ActiveRuns, check_max_series, checked_buckets
 from dotflow_prometheus import options
 from dotflow_prometheus.collector import SeriesCollector
 from dotflow_prometheus.delivery import Delivery
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from dotflow.abc.provider import Dropped
-    from dotflow.run import Run
-    from dotflow.task import Task
+    from dotflow.model.run import Run
+    from dotflow.model.task import Task
     from dotflow_prometheus.task_series import TaskSeries
     from dotflow_prometheus.tls import Path
     from dotflow_prometheus.workflow_series import WorkflowSeries

@@ -15,7 +15,7 @@ from prometheus_client import generate_latest
 
 from dotflow.errors import InvalidOption
 from dotflow.names.metrics import WORKFLOW
-from dotflow.text import is_text
+from dotflow.toolkit.text import is_text
 
 if TYPE_CHECKING:
     from dotflow_prometheus.selection import Snapshot

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
+    from dotflow.model.task import SpanContext
     from dotflow.names.metrics import Metric
-    from dotflow.task import SpanContext
 
 __all__ = ["HistogramReading", "Mark", "Reading"]
 

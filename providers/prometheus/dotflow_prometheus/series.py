@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from dotflow.names import logs
 from dotflow.names import metrics as names
-from dotflow.series import OVERFLOW, Bounded
+from dotflow.toolkit.label_sets import OVERFLOW, LabelSets
 from dotflow.version import version
 from dotflow_prometheus.counter import CounterSeries
 from dotflow_prometheus.gauge import GaugeSeries, Level
@@ -40,9 +40,9 @@ class Series:
         self._max_series = max_series
         self._has_overflowed = False
         self._lock = threading.Lock()
-        self._workflows = Bounded(lambda labels: WorkflowSeries(labels, bounds), max_series, self._overflow)
-        self._tasks = Bounded(lambda labels: TaskSeries(labels, bounds), max_series, self._overflow)
-        self._recorded = Bounded(lambda labels: GaugeSeries(names.TASK_RECORDED, labels), max_series, self._overflow)
+        self._workflows = LabelSets(lambda labels: WorkflowSeries(labels, bounds), max_series, self._overflow)
+        self._tasks = LabelSets(lambda labels: TaskSeries(labels, bounds), max_series, self._overflow)
+        self._recorded = LabelSets(lambda labels: GaugeSeries(names.TASK_RECORDED, labels), max_series, self._overflow)
         self._errors = self._counters(names.TASK_ERRORS)
         self._skipped = self._counters(names.SCHEDULE_SKIPPED)
         self._provider_errors = self._counters(names.PROVIDER_ERRORS)
@@ -101,8 +101,8 @@ class Series:
         (label,) = self.workflow(workflow).labels
         return self._tasks.get((label, task if label != OVERFLOW else OVERFLOW), (label, OVERFLOW))
 
-    def _counters(self, metric: Metric) -> Bounded[CounterSeries]:
-        return Bounded(lambda labels: CounterSeries(metric, labels), self._max_series, self._overflow)
+    def _counters(self, metric: Metric) -> LabelSets[CounterSeries]:
+        return LabelSets(lambda labels: CounterSeries(metric, labels), self._max_series, self._overflow)
 
     def _overflow(self, labels: tuple[str, ...]) -> None:
         self.dropped(_OWN_SIGNAL).add()

@@ -11,7 +11,7 @@ from dotflow_prometheus.histogram import Histogram
 from dotflow_prometheus.reading import Reading
 
 if TYPE_CHECKING:
-    from dotflow.task import SpanContext
+    from dotflow.model.task import SpanContext
 
 __all__ = ["TaskSeries"]
 

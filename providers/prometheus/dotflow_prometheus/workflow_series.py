@@ -13,7 +13,7 @@ from dotflow_prometheus.reading import Reading
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from dotflow.task import SpanContext
+    from dotflow.model.task import SpanContext
 
 __all__ = ["WorkflowSeries"]
 

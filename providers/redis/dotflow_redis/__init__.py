@@ -1,6 +1,6 @@
 """Contexts in Redis: `Config(storage=StorageRedis(host="localhost"))`."""
 
-from dotflow.extras import needing
+from dotflow.toolkit.extras import needing
 
 with needing("StorageRedis", "redis"):
     from dotflow_redis.storage import StorageRedis

@@ -12,9 +12,9 @@ from redis.exceptions import AuthenticationError, AuthorizationError
 from redis.exceptions import ConnectionError as Disconnected
 from redis.retry import Retry
 
-from dotflow.action import check_seconds
 from dotflow.errors import InvalidOption, StorageError
-from dotflow.redaction import storage_error
+from dotflow.model.action import check_seconds
+from dotflow.toolkit.redaction import storage_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -6,9 +6,9 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from dotflow.abc.storage import Storage, belongs, run_key
-from dotflow.context import Context
 from dotflow.errors import InvalidOption, StorageError, StorageUnavailable
-from dotflow.sealed import check_serializer, header_of, seal, unseal
+from dotflow.model.context import Context
+from dotflow.toolkit.envelope import check_serializer, header_of, seal, unseal
 from dotflow_redis.server import milliseconds, own, theirs
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import redis
 
-    from dotflow.task import Task
+    from dotflow.model.task import Task
 
 __all__ = ["StorageRedis"]
 
@@ -47,7 +47,7 @@ class StorageRedis(Storage):
         prefix: how every key in Redis begins; what begins otherwise is never touched.
         ttl: seconds after which a context is forgotten, counted from its `post`; default: never. The record of the latest
             run lives as long as the youngest context of its workflow.
-        serializer: `json` takes the types of `dotflow.codec` and refuses others. `pickle` takes whatever pickle does, but
+        serializer: `json` takes the types of `dotflow.toolkit.codec` and refuses others. `pickle` takes whatever pickle does, but
             reading a pickle can run any code: use it only where nobody else can write to that Redis.
         timeout: seconds without a byte of an answer, after which it is not waited for any longer.
 

@@ -8,18 +8,19 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from dotflow.notice import shorten, summary
-from dotflow.status import TypeStatus
+from dotflow.model.status import TypeStatus
+from dotflow.toolkit.notification import summary
+from dotflow.toolkit.text import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from dotflow.notice import Notice
+    from dotflow.toolkit.notification import Notification
 
-__all__ = ["NOTICES_IN_A_MESSAGE", "message_of"]
+__all__ = ["NOTIFICATIONS_IN_A_MESSAGE", "message_of"]
 
 # A message takes 50 blocks, and was refused (`msg_blocks_too_long`) above some 13 000 characters in all of them.
-NOTICES_IN_A_MESSAGE: Final = 30
+NOTIFICATIONS_IN_A_MESSAGE: Final = 30
 _LINE = 400
 _TITLE, _FIELD, _ERROR, _TRACEBACK = 500, 300, 1500, 3000
 _LINK, _LINK_IN_A_LINE = 2000, 250  # a longer one is left out: half a link leads nowhere
@@ -34,14 +35,14 @@ _SIGNS: Mapping[TypeStatus, str] = {
 _Json = dict[str, Any]
 
 
-def message_of(notices: Sequence[Notice], *, with_traceback: bool = False) -> _Json:
-    """The payload of one message: about one notice in full, about several a line each."""
-    if len(notices) > 1:
-        title = escaped(summary(notices), _TITLE)
-        blocks = [_text_section(f"*{title}*"), *(_text_section(_line(notice)) for notice in notices)]
+def message_of(notifications: Sequence[Notification], *, with_traceback: bool = False) -> _Json:
+    """The payload of one message: about one notification in full, about several a line each."""
+    if len(notifications) > 1:
+        title = escaped(summary(notifications), _TITLE)
+        blocks = [_text_section(f"*{title}*"), *(_text_section(_line(notification)) for notification in notifications)]
         return {"text": title, "blocks": blocks}
-    (notice,) = notices
-    return {"text": escaped(notice.line, _TITLE), "blocks": _blocks(notice, with_traceback=with_traceback)}
+    (notification,) = notifications
+    return {"text": escaped(notification.line, _TITLE), "blocks": _blocks(notification, with_traceback=with_traceback)}
 
 
 def escaped(text: str, limit: int, *, keep_end: bool = False) -> str:
@@ -61,29 +62,29 @@ def _escape(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _blocks(notice: Notice, *, with_traceback: bool) -> list[_Json]:
-    fields = [_mrkdwn(f"*{name}*\n{escaped(value, _FIELD)}") for name, value in notice.fields]
+def _blocks(notification: Notification, *, with_traceback: bool) -> list[_Json]:
+    fields = [_mrkdwn(f"*{name}*\n{escaped(value, _FIELD)}") for name, value in notification.fields]
     blocks = [
-        _text_section(f"{_SIGNS.get(notice.status, '')} *{escaped(notice.title, _TITLE)}*".strip()),
+        _text_section(f"{_SIGNS.get(notification.status, '')} *{escaped(notification.title, _TITLE)}*".strip()),
         {"type": "section", "fields": fields},
     ]
-    if notice.error:
-        blocks.append(_text_section(_fenced(notice.error, _ERROR)))
-    if notice.traceback and with_traceback:
-        blocks.append(_text_section(_fenced(notice.traceback, _TRACEBACK, keep_end=True)))
-    footer = [f"Run {notice.run_id}", *_link(notice)]
+    if notification.error:
+        blocks.append(_text_section(_fenced(notification.error, _ERROR)))
+    if notification.traceback and with_traceback:
+        blocks.append(_text_section(_fenced(notification.traceback, _TRACEBACK, keep_end=True)))
+    footer = [f"Run {notification.run_id}", *_link(notification)]
     blocks.append({"type": "context", "elements": [_mrkdwn(" · ".join(footer))]})
     return blocks
 
 
-def _line(notice: Notice) -> str:
-    link = "".join(f" ({link})" for link in _link(notice) if len(link) < _LINK_IN_A_LINE)
-    return f"{_SIGNS.get(notice.status, '')} {escaped(notice.line, _LINE - len(link))}{link}".strip()
+def _line(notification: Notification) -> str:
+    link = "".join(f" ({link})" for link in _link(notification) if len(link) < _LINK_IN_A_LINE)
+    return f"{_SIGNS.get(notification.status, '')} {escaped(notification.line, _LINE - len(link))}{link}".strip()
 
 
-def _link(notice: Notice) -> list[str]:
+def _link(notification: Notification) -> list[str]:
     # A bar would end the URL and begin its text.
-    url = _escape(notice.link).replace("|", "%7C")
+    url = _escape(notification.link).replace("|", "%7C")
     return [f"<{url}|Trace>"] if url and len(url) < _LINK else []
 
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dotflow.abc import Notify
-from dotflow.action import check_seconds
-from dotflow.digest import Digest
 from dotflow.errors import InvalidOption
-from dotflow.notice import Notice, TraceUrl, statuses_of
-from dotflow_slack.message import NOTICES_IN_A_MESSAGE, message_of
+from dotflow.model.action import check_seconds
+from dotflow.toolkit.batching import Batcher
+from dotflow.toolkit.notification import Notification, TraceUrl, statuses_of
+from dotflow_slack.message import NOTIFICATIONS_IN_A_MESSAGE, message_of
 from dotflow_slack.webhook import Webhook
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from dotflow.abc.provider import Dropped
-    from dotflow.task import Task
+    from dotflow.model.task import Task
 
 __all__ = ["NotifySlack"]
 
@@ -24,7 +24,7 @@ __all__ = ["NotifySlack"]
 class NotifySlack(Notify):
     """Tells a Slack channel how tasks stand: workflow, task, status, attempt, duration, error, a link to the trace.
 
-    Never a context value. While Slack asks for a pause (429), or when it is slow, notices are kept and sent as lines of
+    Never a context value. While Slack asks for a pause (429), or when it is slow, notifications are kept and sent as lines of
     one message; the end of a run sends what is kept, and gives up and counts what may not go within
     `Config(drain_timeout=)`.
 
@@ -32,7 +32,7 @@ class NotifySlack(Notify):
         webhook_url: the URL of an incoming webhook. It is a secret, and stands in no repr, log line or error.
         notification_type: which statuses to tell of: a `TypeStatus`, its text, or several; None is all.
         trace_url: where a trace is to be seen, for instance `http://localhost:16686/trace/{trace_id}`; see
-            `dotflow.notice.TraceUrl` for the placeholders.
+            `dotflow.toolkit.notification.TraceUrl` for the placeholders.
         traceback: add the traceback of an error. It shows source lines, so it is off unless asked for.
         timeout: seconds that a message may take in all, one retry after a server error included.
 
@@ -57,7 +57,7 @@ class NotifySlack(Notify):
         self._statuses = statuses_of(notification_type)
         self._trace_url = TraceUrl(trace_url)
         self._traceback = traceback
-        self._digest = Digest(self._send, batch=NOTICES_IN_A_MESSAGE)
+        self._batcher = Batcher(self._send, batch=NOTIFICATIONS_IN_A_MESSAGE)
 
     def hook_status_task(self, task: Task) -> None:
         """Tell of a task.
@@ -66,22 +66,22 @@ class NotifySlack(Notify):
             SlackError: Slack did not take it.
         """
         if task.status in self._statuses:
-            self._digest.post(Notice.of(task, self._trace_url))
+            self._batcher.post(Notification.of(task, self._trace_url))
 
     def flush(self, timeout: float) -> None:
         """Send what is kept, because Slack asked for a pause."""
-        self._digest.flush(timeout)
+        self._batcher.flush(timeout)
 
     def take_dropped(self) -> Sequence[Dropped]:
-        """Notices that Slack would not take in time."""
-        return self._digest.take_dropped()
+        """Notifications that Slack would not take in time."""
+        return self._batcher.take_dropped()
 
     def close(self, timeout: float) -> None:
         """Send what is kept, and end the thread that waits for the end of a pause."""
-        self._digest.close(timeout)
+        self._batcher.close(timeout)
 
     def __repr__(self) -> str:
         return f"NotifySlack({self._webhook!r})"
 
-    def _send(self, notices: Sequence[Notice]) -> None:
-        self._webhook.post(message_of(notices, with_traceback=self._traceback))
+    def _send(self, notifications: Sequence[Notification]) -> None:
+        self._webhook.post(message_of(notifications, with_traceback=self._traceback))

@@ -11,8 +11,8 @@ import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from dotflow.digest import NotYet
 from dotflow.errors import DotflowError, InvalidOption
+from dotflow.toolkit.batching import NotYet
 from dotflow_slack.http import Answer, Endpoint, NoAnswer
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from dotflow.text import storable
+from dotflow.toolkit.text import storable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from dotflow.action import check_seconds as check_not_below_0
 from dotflow.errors import InvalidOption
-from dotflow.text import is_text
+from dotflow.model.action import check_seconds as check_not_below_0
+from dotflow.toolkit.text import is_text
 
 __all__ = ["check_host", "check_port", "check_prefix", "check_seconds", "checked_tags"]
 

@@ -17,9 +17,9 @@ from dotflow_statsd.outbox import Outbox
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from dotflow.model.run import Run
+    from dotflow.model.task import Task
     from dotflow.names.metrics import Metric
-    from dotflow.run import Run
-    from dotflow.task import Task
 
 __all__ = ["MetricsStatsd"]
 

@@ -144,8 +144,8 @@ def test_a_service_that_shows_html_gets_the_text_as_it_was():
 
 def spaced(notify, seconds):
     """Give the services the time between two messages that apprise keeps for others: there is none for a web hook."""
-    for digest in notify._digests:
-        digest._gap = seconds
+    for batcher in notify._batchers:
+        batcher._gap = seconds
     return notify
 
 
@@ -154,7 +154,7 @@ def test_what_comes_in_between_goes_together_at_the_end_of_the_run():
         run = run_of(spaced(NotifyApprise(url_of(listening), trace_url="http://t.test/{task_id}"), 3000), extract, load)
         first, second = listening.jsons
     assert first["title"] == "nightly-etl / extract: In progress"
-    assert (second["title"], second["type"]) == ("nightly-etl: 4 notices, 1 Failed", "failure")
+    assert (second["title"], second["type"]) == ("nightly-etl: 4 notifications, 1 Failed", "failure")
     lines = second["message"].splitlines()
     assert [line.partition(" (")[0] for line in lines[:1]] == ["nightly-etl / extract: Completed"]
     assert lines[1] == "nightly-etl / load: In progress (attempt 1 of 2) http://t.test/load"
@@ -260,7 +260,7 @@ def test_a_service_that_hangs_at_the_end_starves_no_other(caplog):
             workflow.task.add(step=[extract, extract])
             run = workflow.start()  # which would take LIMIT seconds if it waited
             assert run.status == "Completed"
-            assert [m["title"] for m in working.jsons] == ["etl / extract: In progress", "etl: 3 notices"]
+            assert [m["title"] for m in working.jsons] == ["etl / extract: In progress", "etl: 3 notifications"]
             assert run.provider_errors == {("notify", "flush"): 1}
             assert "AppriseError: JSON did not answer in time" in caplog.text
             gate.set()

@@ -9,7 +9,7 @@ import weakref
 
 import pytest
 
-from dotflow_otel.ids import RunIdGenerator
+from dotflow_otel.tracing.ids import RunIdGenerator
 
 
 def spans_of(generator, count=300) -> list[int]:

@@ -20,8 +20,8 @@ from dotflow import Config, DotFlow, action
 from dotflow.errors import InvalidChoice, InvalidOption
 from dotflow.names import logs
 from dotflow.providers import LogStructlog, TracerOpenTelemetry
-from dotflow_otel.logs import LogOpenTelemetry
-from dotflow_otel.logs_attributes import plain
+from dotflow_otel.logs.attributes import plain
+from dotflow_otel.logs.provider import LogOpenTelemetry
 from support.otlp import OtlpEndpoint
 from support.otlp_logs import InMemory, Kept, LogsEndpoint, in_memory, logging_with, run
 
@@ -610,7 +610,7 @@ def test_without_an_endpoint_nothing_is_loaded_sent_or_said():
             raise AssertionError("over the network")
         socket.socket.connect = refuse
         from dotflow import Config, DotFlow, action
-        from dotflow_otel.logs import LogOpenTelemetry
+        from dotflow_otel.logs.provider import LogOpenTelemetry
         @action
         def step():
             logging.getLogger("mine").info("x")

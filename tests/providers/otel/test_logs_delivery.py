@@ -22,8 +22,8 @@ from opentelemetry.sdk.resources import Resource
 
 from dotflow import Config, DotFlow, action
 from dotflow.names import logs
-from dotflow_otel.logs import LogOpenTelemetry
-from dotflow_otel.logs_outbox import LogOutbox
+from dotflow_otel.logs.outbox import LogOutbox
+from dotflow_otel.logs.provider import LogOpenTelemetry
 from support.otlp import OtlpEndpoint
 from support.otlp_logs import InMemory, Kept, LogsEndpoint, grpc_endpoint, in_memory, logging_with, run
 

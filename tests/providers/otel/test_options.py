@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from dotflow import Config, DotFlow, action
 from dotflow.errors import InvalidOption
 from dotflow.providers import LogOpenTelemetry, MetricsOpenTelemetry, TracerOpenTelemetry
-from dotflow_otel.target import target_of, without_credentials
+from dotflow_otel.export.target import target_of, without_credentials
 from support.otlp import OtlpEndpoint
 
 KINDS = {TracerOpenTelemetry: "tracer", LogOpenTelemetry: "log", MetricsOpenTelemetry: "metrics"}

@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace.sampling import Decision, StaticSampler
 
 from dotflow import Config, DotFlow, action
 from dotflow.providers import TracerOpenTelemetry
-from dotflow_otel.outbox import Outbox
+from dotflow_otel.tracing.outbox import Outbox
 
 
 class Gate(SpanExporter):
@@ -112,7 +112,7 @@ def test_spans_that_are_recorded_but_not_sampled_are_neither_sent_nor_waited_for
 def test_a_step_waits_for_the_exporter_only_where_a_whole_batch_waits(monkeypatch, variable):
     monkeypatch.setenv(variable, "512")
     breaths = []
-    monkeypatch.setattr("dotflow_otel.outbox.time.sleep", breaths.append)
+    monkeypatch.setattr("dotflow_otel.tracing.outbox.time.sleep", breaths.append)
     gate = Gate()
     gate.opened.set()
     outbox = Outbox(gate, "http://there", delay=60)

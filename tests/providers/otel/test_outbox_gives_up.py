@@ -8,7 +8,7 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from dotflow_otel.outbox import Outbox
+from dotflow_otel.tracing.outbox import Outbox
 
 LIMIT = 20  # seconds after which a test that hangs fails; none waits that long to pass
 LOST = "not delivered to http://there"

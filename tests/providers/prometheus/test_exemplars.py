@@ -6,8 +6,8 @@ import pytest
 
 from dotflow import Config, DotFlow, action
 from dotflow.abc import Tracer
+from dotflow.model.task import SpanContext, Task
 from dotflow.names import metrics as names
-from dotflow.task import SpanContext, Task
 
 NAME = "nightly"
 RUN_SPAN, TASK_SPAN = "c" * 16, "d" * 16

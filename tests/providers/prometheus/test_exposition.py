@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics
 
+from dotflow.model.task import SpanContext
 from dotflow.names import metrics as names
-from dotflow.task import SpanContext
 from dotflow_prometheus import MetricsPrometheus
 from dotflow_prometheus.exposition import Exposition
 

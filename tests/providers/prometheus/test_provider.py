@@ -9,9 +9,9 @@ import time
 import pytest
 
 from dotflow import Config, DotFlow, action
+from dotflow.model.outcome import Outcome, TaskError
+from dotflow.model.task import Task
 from dotflow.names import metrics as names
-from dotflow.outcome import Outcome, TaskError
-from dotflow.task import Task
 from dotflow_prometheus import OVERFLOW
 
 NAME = "nightly"

@@ -202,7 +202,7 @@ def test_under_a_prefix_and_without_a_scheme(make):
 
 
 def test_exemplars_do_not_disturb(make, shared):
-    from dotflow.task import SpanContext, Task
+    from dotflow.model.task import SpanContext, Task
 
     @action
     def step(): ...

@@ -19,8 +19,8 @@ import pytest
 from prometheus_client.openmetrics import parser as openmetrics_parser
 
 from dotflow import Config, DotFlow, DotflowError, action
+from dotflow.model.task import SpanContext, Task
 from dotflow.names import metrics as names
-from dotflow.task import SpanContext, Task
 from dotflow_prometheus import MetricsPrometheus, PortUnavailable
 
 if TYPE_CHECKING:

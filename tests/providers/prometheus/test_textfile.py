@@ -15,7 +15,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Gauge, parser
 
 from dotflow import Config, DotFlow, DotflowError, action, record
-from dotflow.engine.dispatch import overridden
+from dotflow.abc.hooks import overridden
 from dotflow.names import metrics as names
 from dotflow_prometheus import MetricsPrometheus
 from support.pushgateway import free_port

@@ -53,7 +53,7 @@ def workflow_of(address, *steps, drain_timeout=LIMIT, timeout=LIMIT, **config) -
 def told(messages):
     """The texts of all messages in order, whether they came alone or as lines of one."""
     for message in messages:
-        if "notices" in message["text"]:
+        if "notifications" in message["text"]:
             yield from (block["text"]["text"].partition(" ")[2] for block in message["blocks"][1:])
         else:
             yield message["text"]

@@ -8,10 +8,10 @@ import pytest
 from slack_sdk.models.blocks import Block
 
 from dotflow import Config, DotFlow, Task, TypeStatus, action
-from dotflow.notice import Notice, TraceUrl
-from dotflow.outcome import TaskError
+from dotflow.model.outcome import TaskError
+from dotflow.toolkit.notification import Notification, TraceUrl
 from dotflow_slack import NotifySlack
-from dotflow_slack.message import NOTICES_IN_A_MESSAGE, escaped, message_of
+from dotflow_slack.message import NOTIFICATIONS_IN_A_MESSAGE, escaped, message_of
 from support.http_receiver import Answer, receiver
 
 SECRET = "/services/T0000/B0000/hushhushhush"
@@ -166,23 +166,23 @@ def test_a_tracer_gives_the_link_its_trace():
 # --- messages, by hand
 
 
-def notice_of(message="boom", *, name="load", workflow="etl", traceback="", trace_url=None) -> Notice:
+def notification_of(message="boom", *, name="load", workflow="etl", traceback="", trace_url=None) -> Notification:
     task = Task(load, name=name, workflow_name=workflow, workflow_id="id", run_id="0af7651916cd43dd8448eb211c80319c")
     task.status, task.attempt, task.duration = TypeStatus.FAILED, 2, 1.5
     task.errors.append(TaskError(2, "ValueError", message, traceback))
-    return Notice.of(task, TraceUrl(trace_url))
+    return Notification.of(task, TraceUrl(trace_url))
 
 
 @pytest.mark.parametrize("character", ["x", "&", "<", "é", "\n", "`", "*", "\U0001f600"])
 @pytest.mark.parametrize("count", [1, 400, 2000, 3000, 100_000])
 def test_the_longest_texts_are_within_the_limits(character, count):
     long = character * count
-    notice = notice_of(
+    notification = notification_of(
         long, name=f"n{long}", workflow=f"w{long}", traceback=long, trace_url=f"http://t.test/{long[:5000]}"
     )
-    check(message_of([notice], with_traceback=True))
-    several = notice_of(long, name=f"n{long}", trace_url="http://t.test/" + "l" * min(count, 220))
-    check(message_of([several] * NOTICES_IN_A_MESSAGE))
+    check(message_of([notification], with_traceback=True))
+    several = notification_of(long, name=f"n{long}", trace_url="http://t.test/" + "l" * min(count, 220))
+    check(message_of([several] * NOTIFICATIONS_IN_A_MESSAGE))
 
 
 def test_a_text_that_is_cut_is_never_cut_within_an_entity():
@@ -197,28 +197,28 @@ def test_a_text_that_is_cut_is_never_cut_within_an_entity():
 
 
 def test_the_end_of_a_traceback_is_kept():
-    message = message_of([notice_of(traceback="first\n" + "line\n" * 2000 + "last")], with_traceback=True)
+    message = message_of([notification_of(traceback="first\n" + "line\n" * 2000 + "last")], with_traceback=True)
     assert sections(message)[2].startswith("```\n…")
     assert sections(message)[2].endswith("last\n```")
 
 
 def test_a_fence_within_an_error_does_not_end_the_code():
-    (_, error) = sections(message_of([notice_of("before ``` after ````")]))
+    (_, error) = sections(message_of([notification_of("before ``` after ````")]))
     assert error == "```\nValueError: before ''' after '''\n```"
 
 
 def test_a_link_keeps_its_shape():
-    message = message_of([notice_of(name="a|b", trace_url="http://t.test/?a=1&b=<{task_id}>|x")])
+    message = message_of([notification_of(name="a|b", trace_url="http://t.test/?a=1&b=<{task_id}>|x")])
     assert "<http://t.test/?a=1&amp;b=&lt;a%7Cb&gt;%7Cx|Trace>" in message["blocks"][-1]["elements"][0]["text"]
 
 
 def test_several_notices_are_lines_of_one_message():
-    notices = [notice_of(name=f"t{n}", trace_url="http://t.test/{task_id}") for n in range(3)]
-    message = message_of(notices)
+    notifications = [notification_of(name=f"t{n}", trace_url="http://t.test/{task_id}") for n in range(3)]
+    message = message_of(notifications)
     check(message)
-    assert message["text"] == "etl: 3 notices, 3 Failed"
+    assert message["text"] == "etl: 3 notifications, 3 Failed"
     assert sections(message) == [
-        "*etl: 3 notices, 3 Failed*",
+        "*etl: 3 notifications, 3 Failed*",
         *(
             f":x: etl / t{n}: Failed (attempt 2 of 2, 1.5 s): ValueError: boom (<http://t.test/t{n}|Trace>)"
             for n in range(3)

@@ -6,7 +6,7 @@ import pytest
 
 from dotflow import Config, DotFlow
 from dotflow.testing import FakeClock
-from dotflow_otel.metrics import MetricsOpenTelemetry
+from dotflow_otel.metrics.provider import MetricsOpenTelemetry
 from support.metrics_runs import NAME
 from support.otlp_metrics import OtlpMetricsEndpoint
 

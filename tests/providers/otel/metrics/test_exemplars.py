@@ -8,8 +8,8 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
+from dotflow.model.task import SpanContext
 from dotflow.providers import TracerOpenTelemetry
-from dotflow.task import SpanContext
 from support.metrics_runs import NAME, Headers, bad, exemplars, good, run, task_of
 from support.otlp import OtlpEndpoint
 

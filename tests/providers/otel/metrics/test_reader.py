@@ -9,7 +9,7 @@ import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult
 
-from dotflow_otel.metrics_export import Reader, WatchedExporter
+from dotflow_otel.metrics.export import Reader, WatchedExporter
 from support.metrics_runs import LIMIT
 
 

@@ -10,8 +10,8 @@ import pytest
 
 import dotflow
 from dotflow import Config, DotFlow, action
+from dotflow.model.outcome import Outcome
 from dotflow.names import metrics as names
-from dotflow.outcome import Outcome
 from dotflow.providers import MetricsPrometheus
 from support.both_metrics import Both
 from support.metrics_runs import (

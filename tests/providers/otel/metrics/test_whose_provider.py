@@ -13,7 +13,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from dotflow import Config, DotFlow
 from dotflow.errors import InvalidChoice, InvalidOption
 from dotflow.names import metrics as names
-from dotflow_otel.metrics import MetricsOpenTelemetry
+from dotflow_otel.metrics.provider import MetricsOpenTelemetry
 from support.metrics_runs import NAME, PROGRAM, Headers, bad, good, measuring, python, run, task_of
 
 OF_SCHEDULES = (names.SCHEDULE_SKIPPED, names.SCHEDULE_LATENESS, names.WORKFLOW_EXPECTED_INTERVAL)

@@ -1,0 +1,89 @@
+"""Attempts in the coordinator's own thread, one at a time."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from dotflow.executors.attempt import run_attempt
+from dotflow.executors.base import Executor
+from dotflow.executors.threads import ThreadExecutor
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from dotflow.executors.attempt import Attempt, Sides
+    from dotflow.executors.base import InterruptGate
+    from dotflow.model.clock import Clock
+    from dotflow.model.outcome import Outcome
+
+__all__ = ["InlineExecutor"]
+
+
+class InlineExecutor(Executor):
+    """Runs an attempt in the calling thread; in a helper thread where it may have to be given up.
+
+    A helper is used for a step with a timeout, for an async step under a running event loop, and always when
+    `detached` (so that a run in the background can be cancelled) or when there is a `loop` to be kept free.
+    """
+
+    slots = 1
+
+    def __init__(
+        self,
+        clock: Clock,
+        sides: Sides,
+        interrupts: InterruptGate,
+        *,
+        detached: bool = False,
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        self._clock = clock
+        self._sides = sides
+        self._interrupts = interrupts
+        self._detached = detached or loop is not None
+        self._waiting: deque[Attempt] = deque()
+        self._helper = ThreadExecutor(clock, sides, 1, ends_program=True, loop=loop)
+
+    def submit(self, attempt: Attempt) -> None:
+        """Keep the attempt for the next call of `next`, or lend it to the helper."""
+        if self._detached or attempt.timeout or _is_under_a_loop(attempt):
+            self._helper.submit(attempt)
+        else:
+            self._waiting.append(attempt)
+
+    def next(self, timeout: float | None) -> tuple[Attempt, Outcome] | None:
+        """Run the attempt that was submitted. In the calling thread it takes as long as it takes."""
+        if not self._waiting:
+            return self._helper.next(timeout)
+        attempt = self._waiting.popleft()
+        return attempt, self._run_here(attempt)
+
+    def wake(self) -> None:
+        """Make a wait for the helper look at what has changed."""
+        self._helper.wake()
+
+    def cancel(self) -> None:
+        """Give up the attempt in the helper. One in the calling thread cannot be given up: it is what calls."""
+        self._helper.cancel()
+
+    def close(self) -> None:
+        """Let the helper end."""
+        self._helper.close()
+
+    def _run_here(self, attempt: Attempt) -> Outcome:
+        interrupts = self._interrupts
+        interrupts.open = True
+        try:
+            interrupts.check()  # a Ctrl-C of before it was open would else wait for the end of the step
+            return run_attempt(attempt, self._clock, self._sides)
+        finally:
+            interrupts.open = False
+
+
+def _is_under_a_loop(attempt: Attempt) -> bool:
+    if not attempt.step.is_async:
+        return False
+    from dotflow.executors.event_loop import is_running_here
+
+    return is_running_here()

@@ -1,0 +1,325 @@
+"""What runs in another process: it takes a payload, runs the attempt in it, and makes a report of how that went.
+
+A payload is self-contained, so any place that can call a function with some bytes can run attempts. That may turn out to be
+the very process that sent it, for instance the thread of an executor that wraps another: then the providers themselves
+attend to the attempt, for their halves for workers would set up a second telemetry beside them.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import pickle
+import threading
+import time
+import uuid
+from collections import OrderedDict
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from dotflow.errors import NotPicklable
+from dotflow.executors.attempt import Attempt, Sides, blank_outcome, run_attempt
+from dotflow.model.action import named_part
+from dotflow.model.clock import SystemClock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from dotflow.abc.provider import Dropped
+    from dotflow.abc.worker import WorkerSide
+    from dotflow.model.outcome import Outcome
+    from dotflow.model.step import Step
+
+__all__ = [
+    "HOME",
+    "Payload",
+    "ProviderFailure",
+    "Report",
+    "brought_along",
+    "flush_sides",
+    "run_and_flush",
+    "run_payload",
+]
+
+_STEPS_KEPT = 256
+_CLOCK = SystemClock()
+_FLUSH_SECONDS = 1.0  # of an attempt in a process that is not ours to end in order
+_PATIENCE_SECONDS = 30.0  # before another flush is waited for, after one that failed
+
+
+class ProviderFailure(RuntimeError):
+    """An exception of a provider's in another process, as text: `name` is its type's."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(f"{name}: {message}")
+
+
+class Payload(NamedTuple):
+    """An attempt on its way. `sides` are the providers' pickled `WorkerSide`s, `step` is known by `step_key` once it came.
+
+    `body` are the contexts, ids and headers; `tells_begin` says that somebody watches the time; `sender` is what `HOME` of
+    the process that sent it knows it by, if that may be where it is run.
+    """
+
+    sides: bytes
+    step_key: bytes
+    step: bytes
+    body: bytes
+    name: str
+    tells_begin: bool
+    sender: str = ""
+
+
+class Report(NamedTuple):
+    """An outcome on its way back. `value` is pickled apart, so that the rest arrives even if it cannot be read."""
+
+    outcome: Outcome
+    value: bytes
+    failures: tuple[tuple[str, str, str, str], ...]
+    dropped: tuple[tuple[str, Dropped], ...]
+    is_buffering: bool
+
+
+def run_payload(payload: bytes, on_begin: Callable[[], None] | None = None) -> bytes:
+    """Run the attempt in a payload, here and now, and pack its report. Never raises an `Exception`."""
+    sent = Payload(*pickle.loads(payload))  # noqa: S301 - what the coordinator made
+    sides = _sides_for(sent)
+    try:
+        step = _step_of(sent)  # which may import half the world: that is not the attempt's time
+        _brought.names = _globals_of(step)
+        if on_begin is not None and sent.tells_begin:
+            on_begin()
+        attempt = Attempt(step, *pickle.loads(sent.body))  # noqa: S301 - the user's values, which may take any time
+    except BaseException as error:  # noqa: BLE001 - what the user's classes raise when they are made again
+        outcome = blank_outcome(_CLOCK).fail(
+            NotPicklable(f"step {sent.name!r} or its context", "loaded in the worker", error)
+        )
+        outcome.final = True
+    else:
+        outcome = run_attempt(attempt, _CLOCK, sides.entered()).contained()
+    return _pack(outcome, sides, sent.name)
+
+
+def run_and_flush(payload: bytes) -> bytes:
+    """As `run_payload`, where nobody will tell when the process ends: what the step has buffered is sent at once."""
+    report = run_payload(payload)
+    sides = _sides_for(Payload(*pickle.loads(payload)))  # noqa: S301
+    if sides.is_buffering and time.monotonic() >= _sides.flush_again_at:
+        failures, dropped = flush_sides(_FLUSH_SECONDS)
+        if failures or dropped:
+            _sides.flush_again_at = time.monotonic() + _PATIENCE_SECONDS
+            found = Report(*pickle.loads(report))  # noqa: S301
+            found = found._replace(failures=(*found.failures, *failures), dropped=(*found.dropped, *dropped))
+            report = pickle.dumps(tuple(found), pickle.HIGHEST_PROTOCOL)
+    return report
+
+
+def flush_sides(timeout: float) -> tuple[tuple[tuple[str, str, str, str], ...], tuple[tuple[str, Dropped], ...]]:
+    """Flush all `WorkerSide`s of this process, side by side, within `timeout` seconds; what failed and what was lost."""
+    failures: list[tuple[str, str, str, str]] = []
+    flushing = [
+        threading.Thread(target=flush, args=(timeout, failures), name="dotflow-flush", daemon=True)
+        for sides in _sides
+        if sides.is_buffering
+        for flush in sides.flushes()
+    ]
+    deadline = time.monotonic() + timeout
+    for thread in flushing:
+        thread.start()
+    for thread in flushing:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return tuple(failures), tuple(lost for sides in _sides for lost in sides.take_dropped(failures))
+
+
+class _Local:
+    """The providers of a run that was started in this process: there is nothing to load, to flush, or to tell."""
+
+    def __init__(self, sides: Sides) -> None:
+        self._sides = sides
+        self.failures: list[tuple[str, str, str, str]] = []
+        self.is_buffering = False
+
+    def entered(self) -> Sides:
+        return self._sides
+
+    def take_dropped(self, failures: list[tuple[str, str, str, str]]) -> Iterator[tuple[str, Dropped]]:
+        del failures
+        return iter(())
+
+
+class _Home:
+    """The runs that have sent payloads from this process. In a process that was forked from it there are none."""
+
+    def __init__(self) -> None:
+        self._moved_in()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._moved_in)
+
+    def _moved_in(self) -> None:
+        self._name = uuid.uuid4().hex
+        self._runs: dict[str, _Local] = {}
+
+    def enter(self, sides: Sides) -> str:
+        """What a run's payloads are to have as their `sender`; `sides` are its providers' own."""
+        sender = f"{self._name}-{uuid.uuid4().hex}"
+        self._runs[sender] = _Local(sides)
+        return sender
+
+    def leave(self, sender: str) -> None:
+        """The run is over."""
+        self._runs.pop(sender, None)
+
+    def find(self, sender: str) -> _Local | None:
+        """What attends to the attempts of a run that was started here; None if it was started elsewhere."""
+        if not sender.startswith(self._name):
+            return None
+        return self._runs.get(sender) or _Local(_NO_SIDES)  # an attempt that nobody waits for any more
+
+
+_NO_SIDES = Sides()
+HOME = _Home()
+
+
+class _Loaded:
+    """The `WorkerSide`s of a run in this process."""
+
+    def __init__(self, pickled: bytes) -> None:
+        self.failures: list[tuple[str, str, str, str]] = []
+        self._sides: dict[str, WorkerSide] = {}
+        for provider, blob in pickle.loads(pickled):  # noqa: S301
+            try:
+                self._sides[provider] = pickle.loads(blob)  # noqa: S301
+            except Exception as error:  # noqa: BLE001
+                self.failures.append(_failure(provider, "for_worker", error))
+
+    def entered(self) -> Sides:
+        return Sides(**{provider: side.attach for provider, side in self._sides.items()})
+
+    @property
+    def is_buffering(self) -> bool:
+        return any(self._ask(side) for side in self._sides.values())
+
+    def flushes(self) -> Iterator[Callable[[float, list[tuple[str, str, str, str]]], None]]:
+        """A call for each provider, so that a collector that does not answer one of them is waited for once."""
+        for provider, side in self._sides.items():
+            yield functools.partial(self._flush, provider, side)
+
+    @staticmethod
+    def _flush(provider: str, side: WorkerSide, timeout: float, failures: list[tuple[str, str, str, str]]) -> None:
+        try:
+            side.flush(timeout)
+        except BaseException as error:  # noqa: BLE001 - in a thread of our own: nothing may leave
+            failures.append(_failure(provider, "flush", error))
+
+    def take_dropped(self, failures: list[tuple[str, str, str, str]]) -> Iterator[tuple[str, Dropped]]:
+        for provider, side in self._sides.items():
+            try:
+                lost = list(side.take_dropped())
+            except Exception as error:  # noqa: BLE001
+                failures.append(_failure(provider, "take_dropped", error))
+            else:
+                yield from ((provider, each) for each in lost)
+
+    @staticmethod
+    def _ask(side: WorkerSide) -> bool:
+        try:
+            return bool(side.is_buffering)
+        except Exception:  # noqa: BLE001 - then a flush will tell
+            return True
+
+
+class _AllSides:
+    """The sides that this process has had, so that they are made once and flushed at the end."""
+
+    def __init__(self) -> None:
+        self.flush_again_at = 0.0
+        self._lock = threading.Lock()
+        self._loaded: dict[bytes, _Loaded] = {}
+
+    def __iter__(self) -> Iterator[_Loaded]:
+        return iter(list(self._loaded.values()))
+
+    def of(self, pickled: bytes) -> _Loaded:
+        with self._lock:
+            found = self._loaded.get(pickled)
+            if found is None:
+                found = self._loaded[pickled] = _Loaded(pickled)
+            return found
+
+
+_sides = _AllSides()
+
+
+def _sides_for(sent: Payload) -> _Loaded | _Local:
+    return HOME.find(sent.sender) or _sides.of(sent.sides)
+
+
+_steps: OrderedDict[bytes, Step] = OrderedDict()
+
+
+class _Brought:
+    """What the step that runs, or that has run last, has brought along."""
+
+    names: Mapping[str, Any] = MappingProxyType({})
+
+
+_brought = _Brought()
+
+
+def brought_along() -> Mapping[str, Any]:
+    """The functions, classes and other globals of the script that the step which runs has brought along, by name."""
+    return _brought.names
+
+
+def _globals_of(step: Step) -> Mapping[str, Any]:
+    """The globals of a step of the script, which travelled with it; nothing if it is of a module that was imported."""
+    for call in (step.call, *(method for _, method in step.methods)):
+        function: Any = inspect.unwrap(named_part(call.target))
+        names: dict[str, Any] = getattr(getattr(function, "__func__", function), "__globals__", {})
+        if names.get("__name__") == "__main__":
+            return names
+    return {}
+
+
+def _step_of(sent: Payload) -> Step:
+    step = _steps.get(sent.step_key)
+    if step is None:
+        step = _steps[sent.step_key] = pickle.loads(sent.step)  # noqa: S301
+        if len(_steps) > _STEPS_KEPT:
+            _steps.popitem(last=False)
+    return step
+
+
+def _pack(outcome: Outcome, sides: _Loaded | _Local, name: str) -> bytes:
+    try:
+        value = _dump(outcome.value)
+    except BaseException as error:  # noqa: BLE001 - what the user's value raises when it is taken apart
+        what = f"the result of step {name!r} (of type {type(outcome.value).__qualname__})"
+        outcome.fail(NotPicklable(what, "sent back", error)).final = True
+        value = _dump(None)
+    failures = [_failure(provider, method, error) for provider, method, error in outcome.provider_errors]
+    failures += sides.failures
+    sides.failures = []
+    dropped = tuple(sides.take_dropped(failures))
+    outcome.value, outcome.provider_errors = None, ()
+    report = Report(outcome, value, tuple(failures), dropped, sides.is_buffering)
+    return _dump(tuple(report))  # the text of an error may be of a class of the script's
+
+
+def _dump(value: Any) -> bytes:
+    try:
+        return pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+    except Exception:  # noqa: BLE001 - a class or a function of the script itself, which travels by value
+        import cloudpickle
+
+        pickled: bytes = cloudpickle.dumps(value)
+        return pickled
+
+
+def _failure(provider: str, method: str, error: BaseException) -> tuple[str, str, str, str]:
+    try:
+        message = str(error)
+    except Exception:  # noqa: BLE001
+        message = "<no message>"
+    return provider, method, type(error).__name__, message

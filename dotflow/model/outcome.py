@@ -1,0 +1,97 @@
+"""What one attempt reports back, and how a failed one is written down."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dotflow.model.status import TypeResult
+from dotflow.model.text import storable
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+__all__ = ["ErrorInfo", "Outcome", "TaskError"]
+
+
+@dataclass(frozen=True)
+class TaskError:
+    """One failed attempt of a task: its number (from 1), the exception's type name, message and traceback as text."""
+
+    attempt: int
+    exception: str
+    message: str
+    traceback: str
+
+
+@dataclass(frozen=True)
+class ErrorInfo:
+    """An exception as text, so that it can cross processes. Holds no local variables."""
+
+    exception: str
+    message: str
+    traceback: str
+
+    @classmethod
+    def of(cls, error: BaseException) -> ErrorInfo:
+        """Describe `error`; the frames of dotflow itself above the user's code are left out."""
+        try:
+            message = str(error)
+        except Exception as broken:  # noqa: BLE001 - a user's __str__ may raise anything, the report must not
+            message = f"<no message: {type(broken).__name__} in __str__>"
+        return cls(type(error).__name__, storable(message), storable(_format(error)))
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How one attempt ended: a value or an error, and where and when it ran.
+
+    `started_ns` is wall-clock time (nanoseconds since the epoch), `duration_ns` is monotonic. `interrupt` is what ended
+    the program while the step ran in the coordinator's own process; `provider_errors` are (provider, method, error).
+    `recorded` is what the step measured itself, by name.
+    `final` says that another attempt could not go better, whatever the step's `retry` is.
+    """
+
+    started_ns: int
+    duration_ns: int
+    pid: int
+    host: str
+    value: Any = None
+    error: ErrorInfo | None = None
+    result: TypeResult = TypeResult.SUCCESS
+    interrupt: BaseException | None = None
+    provider_errors: tuple[tuple[str, str, Exception], ...] = ()
+    final: bool = False
+    recorded: dict[str, float] | None = None
+
+    def fail(self, error: BaseException, result: TypeResult = TypeResult.FAILURE) -> Outcome:
+        """Make it a failure, and return it."""
+        self.value, self.error, self.result = None, ErrorInfo.of(error), result
+        return self
+
+    def contained(self) -> Outcome:
+        """The same, where what ends a program (`sys.exit` in a step) only fails the attempt: in a worker."""
+        if self.interrupt is not None:
+            self.interrupt, self.result = None, TypeResult.FAILURE
+        return self
+
+
+def _format(error: BaseException) -> str:
+    try:
+        return "".join(traceback.format_exception(type(error), error, _users_frames(error.__traceback__)))
+    except Exception:  # noqa: BLE001 - an exception with a broken __str__, or a traceback that cannot be read
+        return f"{type(error).__name__}: <no traceback>\n"
+
+
+def _users_frames(tb: TracebackType | None) -> TracebackType | None:
+    """Skip the leading frames of dotflow's own modules; keep all if there are no others."""
+    first = tb
+    while first is not None and _is_ours(first):
+        first = first.tb_next
+    return first or tb
+
+
+def _is_ours(tb: TracebackType) -> bool:
+    name = tb.tb_frame.f_globals.get("__name__", "")
+    return isinstance(name, str) and (name == "dotflow" or name.startswith("dotflow."))

@@ -1,0 +1,132 @@
+"""A run: one execution of a workflow, seen from outside."""
+
+from __future__ import annotations
+
+import math
+import threading
+from typing import TYPE_CHECKING
+
+from dotflow.errors import RunFailed, RunTimeout
+from dotflow.model.clock import SystemClock
+from dotflow.model.context import from_ns
+from dotflow.model.status import TypeResult, TypeStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from dotflow.model.task import SpanContext, Task
+
+__all__ = ["Run"]
+
+
+class Run:
+    """One execution of a workflow.
+
+    `run_id` is 32 lower-case hex digits and, unless the run joined its caller's trace, also its `trace_id`. `duration`
+    is seconds (monotonic), None until the run has ended. `trigger` is `manual`, `schedule` or `resume`.
+    `continues` is the span of the run that a resumed one continues. `now_ns` is the time of its latest event, which never goes back. `provider_errors` counts the contained errors of providers, by `(provider, method)`; `dropped` counts the
+    telemetry that did not leave in time, by signal.
+    """
+
+    def __init__(
+        self,
+        *,
+        run_id: str,
+        workflow_id: str,
+        workflow_name: str,
+        mode: str,
+        trigger: str,
+        tasks: list[Task],
+    ) -> None:
+        self.run_id = run_id
+        self.workflow_id = workflow_id
+        self.workflow_name = workflow_name
+        self.mode = mode
+        self.trigger = trigger
+        self.tasks = tasks
+        self.status = TypeStatus.NOT_STARTED
+        self.result: TypeResult | None = None
+        self.span: SpanContext | None = None
+        self.continues: SpanContext | None = None
+        self.now_ns = 0
+        self.started_ns: int | None = None
+        self.finished_ns: int | None = None
+        self.duration: float | None = None
+        self.provider_errors: dict[tuple[str, str], int] = {}
+        self.dropped: dict[str, int] = {}
+        self.ended = threading.Event()
+        self.cancelled = threading.Event()
+        self.on_cancel: Callable[[], None] | None = None
+
+    @property
+    def trace_id(self) -> str:
+        """The trace of this run, 32 hex digits: the run id, or the trace of the caller that the run joined."""
+        return self.span.trace_id if self.span else self.run_id
+
+    @property
+    def started_at(self) -> datetime | None:
+        """When the run started, as an aware datetime."""
+        return from_ns(self.started_ns)
+
+    @property
+    def finished_at(self) -> datetime | None:
+        """When the run ended, as an aware datetime, or None."""
+        return from_ns(self.finished_ns)
+
+    @property
+    def failed(self) -> bool:
+        """True once the run has ended badly."""
+        return self.status is TypeStatus.FAILED
+
+    def wait(self, timeout: float | None = None) -> Run:
+        """Wait until the run has ended and its providers are flushed; at most `timeout` seconds. Returns the run.
+
+        Ctrl-C while waiting cancels the run, and is raised again when it has ended; a second one is raised at once.
+
+        Raises:
+            RunTimeout: (a `TimeoutError`) the run is still going on.
+        """
+        try:
+            ended = SystemClock().wait(self.ended, math.inf if timeout is None else timeout)
+        except KeyboardInterrupt:
+            self.cancel()
+            SystemClock().wait(self.ended, math.inf)
+            raise
+        if not ended:
+            raise RunTimeout(f"run {self.run_id} is still going on after {timeout:g} s")
+        return self
+
+    def cancel(self) -> None:
+        """Ask the run to end: nothing new starts, waits are cut short, what can be given up is given up.
+
+        A step that runs in the thread of `start` itself cannot be stopped from outside; it finishes first.
+        """
+        self.cancelled.set()
+        if self.on_cancel is not None:
+            self.on_cancel()
+
+    def raise_for_status(self) -> Run:
+        """Raise if the run failed, return it otherwise.
+
+        Raises:
+            RunFailed: naming the tasks that failed and their errors.
+        """
+        if not self.failed:
+            return self
+        lines = [f"run {self.run_id} of {self.workflow_name!r} failed ({self.result})"]
+        lines += [
+            f"  {task.task_id}: {task.error.exception}: {task.error.message}"
+            for task in self.tasks
+            if task.status is TypeStatus.FAILED and task.error
+        ]
+        raise RunFailed("\n".join(lines))
+
+    def tree(self) -> str:
+        """The run as a text: its tasks with status, duration and attempts, and its trace id."""
+        from dotflow.model.tree import render
+
+        return render(self)
+
+    def __repr__(self) -> str:
+        return f"Run({self.run_id!r}, {self.workflow_name!r}, {str(self.status)!r})"

@@ -1,0 +1,159 @@
+"""A step, looked at once when it is added: what it is, what it wants, how it is called."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from dotflow.errors import ImportModuleError, MissingActionDecorator, StepSignatureError
+from dotflow.model.action import ActionOptions, is_async, named_part, options_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Call", "Step"]
+
+_SUPPLIED = ("initial_context", "previous_context")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A callable, and which of the two contexts it names."""
+
+    target: Callable[..., Any]
+    wants_initial: bool
+    wants_previous: bool
+    is_async: bool = False
+
+    def bound_to(self, target: Callable[..., Any]) -> Call:
+        """The same call on another callable: a method once its instance exists."""
+        return replace(self, target=target)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What `@action` marked, ready to be called: a function (`call`), or a class with its methods (`methods`).
+
+    `function_name` is the value of OpenTelemetry's `code.function.name`: module and qualified name. `is_async`: any part of
+    it is a coroutine.
+    """
+
+    source: Callable[..., Any]
+    name: str
+    function_name: str
+    options: ActionOptions
+    call: Call
+    methods: tuple[tuple[str, Call], ...] = ()
+    is_class: bool = False
+    is_async: bool = False
+
+    @classmethod
+    def of(cls, step: object) -> Step:
+        """Look at a step, or at the dotted path of one.
+
+        Raises:
+            ImportModuleError: the path does not lead to an object.
+            MissingActionDecorator: the object is not marked.
+            StepSignatureError: it asks for parameters that dotflow does not supply.
+        """
+        if isinstance(step, str):
+            step = import_object(step)
+        options = options_of(step)
+        if options is None or not callable(step):
+            raise MissingActionDecorator(step)
+        name: str = options.name or named_part(step).__name__
+        call = _inspect_call(step, name)
+        methods = _action_methods(step) if isinstance(step, type) else ()
+        return cls(
+            source=step,
+            name=name,
+            function_name=_function_name(step),
+            options=options,
+            call=call,
+            methods=methods,
+            is_class=isinstance(step, type),
+            is_async=call.is_async or any(method.is_async for _, method in methods),
+        )
+
+
+def import_object(path: str) -> object:
+    """The object at `package.module:attribute` or `package.module.attribute`.
+
+    Raises:
+        ImportModuleError: naming the path; the real cause is chained.
+    """
+    module_name, colon, attribute = path.partition(":")
+    if not colon:
+        module_name, _, attribute = path.rpartition(".")
+    if not module_name or not attribute:
+        raise ImportModuleError(path, "write it as 'package.module:step' or 'package.module.step'")
+    try:
+        found: object = importlib.import_module(module_name)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except Exception as cause:  # importing runs the module's code, which may raise anything
+        raise ImportModuleError(path, f"{type(cause).__name__}: {cause}") from cause
+    return found
+
+
+def _action_methods(cls: type) -> tuple[tuple[str, Call], ...]:
+    """The `@action` methods in the order of their definition, those of base classes first."""
+    names = dict.fromkeys(name for base in reversed(cls.__mro__) for name in vars(base))
+    found = []
+    for name in names:
+        member = inspect.getattr_static(cls, name)
+        function = getattr(member, "__func__", member)
+        if not isinstance(member, type) and options_of(function) is not None:
+            # A plain function in a class has `self` in front, which is bound when the method is called.
+            bound = not isinstance(member, staticmethod)
+            found.append((name, _inspect_call(function, f"{cls.__name__}.{name}", skip_first=bound)))
+    if not found:
+        raise StepSignatureError(
+            f"class step {cls.__qualname__!r} has no method marked with @action: nothing would run"
+        )
+    return tuple(found)
+
+
+def _inspect_call(target: Callable[..., Any], name: str, *, skip_first: bool = False) -> Call:
+    try:
+        parameters = list(inspect.signature(target).parameters.values())
+    except (TypeError, ValueError):  # a builtin without a signature: it cannot name our contexts
+        parameters = []
+    parameters = parameters[1:] if skip_first else parameters
+    _refuse_unknown(parameters, name)
+    wanted = {parameter.name for parameter in parameters if not _is_variadic(parameter)}
+    return Call(
+        target=target,
+        wants_initial="initial_context" in wanted,
+        wants_previous="previous_context" in wanted,
+        is_async=is_async(target),
+    )
+
+
+def _refuse_unknown(parameters: list[inspect.Parameter], name: str) -> None:
+    unknown = [p.name for p in parameters if _is_required(p) and p.name not in _SUPPLIED]
+    if unknown:
+        raise StepSignatureError(
+            f"step {name!r} asks for {', '.join(unknown)}: dotflow supplies initial_context and previous_context only; "
+            "give the others a default, or bind them with functools.partial"
+        )
+    positional = [p.name for p in parameters if p.kind is p.POSITIONAL_ONLY and p.name in _SUPPLIED]
+    if positional:
+        raise StepSignatureError(
+            f"step {name!r} takes {', '.join(positional)} by position only: dotflow passes it by name, remove the '/'"
+        )
+
+
+def _is_required(parameter: inspect.Parameter) -> bool:
+    return not _is_variadic(parameter) and parameter.default is parameter.empty
+
+
+def _is_variadic(parameter: inspect.Parameter) -> bool:
+    return parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+
+
+def _function_name(step: Callable[..., Any]) -> str:
+    owner = named_part(step)
+    return f"{owner.__module__}.{owner.__qualname__}"
