@@ -243,7 +243,7 @@ class Coordinator:
         if context is None:
             return False
         task._current_context = context  # noqa: SLF001
-        task.status, task.result = TypeStatus.COMPLETED, TypeResult.SKIP
+        task.status, task.result = TypeStatus.COMPLETED, TypeResult.RESTORED
         task.finished_ns = self._now()
         task.span = self._run.span  # nobody was told of its own: what is written about it belongs to the run's trace
         self._dispatch.emit(self._dispatch.task_restored, task)

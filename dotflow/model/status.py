@@ -31,7 +31,8 @@ class TypeStatus(_Word):
 class TypeResult(_Word):
     """How an attempt, a task or a run ended.
 
-    The words of OpenTelemetry's `cicd.pipeline.result`:
+    The words of OpenTelemetry's `cicd.pipeline.result`, and two of our own: `restored` (the result was taken from its
+    checkpoint) and `upstream_failed` (not run, because something before it failed).
     https://opentelemetry.io/docs/specs/semconv/registry/attributes/cicd/
     """
 
@@ -40,3 +41,5 @@ class TypeResult(_Word):
     TIMEOUT = "timeout"
     CANCELLATION = "cancellation"
     SKIP = "skip"
+    RESTORED = "restored"
+    UPSTREAM_FAILED = "upstream_failed"

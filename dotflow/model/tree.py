@@ -81,7 +81,7 @@ def _how(run: Run) -> str:
 
 
 def _outcome(task: Task) -> str:
-    if task.result is TypeResult.SKIP:
+    if task.result is TypeResult.RESTORED:
         return f"{'restored':>11}"
     if task.started_ns is None:
         return f"{'not started':>11}"

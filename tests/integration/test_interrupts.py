@@ -87,7 +87,7 @@ def test_while_main_waits_for_a_run_in_the_background():
             while frame is not None:
                 names.append(frame.f_globals["__name__"])
                 frame = frame.f_back
-            return names[0] == "threading" and "dotflow.run" in names
+            return names[0] == "threading" and "dotflow.model.run" in names
 
         @action
         def step():

@@ -195,7 +195,7 @@ def test_a_resumed_run_is_linked_to_the_one_that_it_continues(jaeger, config, tm
     assert after[0].links == [(first.run_id, before[0].span_id)]
     assert after[0].tags["dotflow.run.trigger"] == "resume"
     restored = next(span for span in after if span.name == "task extract")
-    assert (restored.tags["dotflow.result"], restored.duration_us) == ("skip", 0)
+    assert (restored.tags["dotflow.result"], restored.duration_us) == ("restored", 0)
     check_times(after)
     check_statuses(after)
 

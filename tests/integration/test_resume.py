@@ -76,7 +76,7 @@ def test_finished_tasks_are_taken_from_the_storage_and_the_others_run(pipeline):
     pipeline.broken = False
     second = pipeline.start(resume=True)
     assert pipeline.ran == ["transform", "load"]
-    assert statuses(second) == ["Completed/skip", "Completed/success", "Completed/success"]
+    assert statuses(second) == ["Completed/restored", "Completed/success", "Completed/success"]
     assert [task.current_context.storage for task in second.tasks] == [{"day": "monday", "rows": (1, 2)}, [1, 2, 3], 3]
     assert (second.trigger, first.trigger) == ("resume", "manual")
     assert "restored" in second.tree()
@@ -125,7 +125,7 @@ def test_what_was_finished_where_the_clock_is_slow_is_finished(pipeline):
     pipeline.start(resume=True, clock=FakeClock(_NOON - _HOUR))
     again = pipeline.start(resume=True, clock=FakeClock(_NOON))
     assert pipeline.ran == []
-    assert statuses(again) == ["Completed/skip"] * 3
+    assert statuses(again) == ["Completed/restored"] * 3
 
 
 def test_a_result_of_another_workflow_under_the_same_key_is_not_taken(tmp_path):
@@ -272,7 +272,7 @@ def test_a_checkpoint_that_cannot_be_read_fails_its_task(pipeline):
     file.mkdir()
     run = pipeline.start(resume=True)
     assert pipeline.ran == []
-    assert statuses(run) == ["Completed/skip", "Failed/failure", "Not started"]
+    assert statuses(run) == ["Completed/restored", "Failed/failure", "Not started"]
     assert run.tasks[1].errors[0].exception == "StorageUnavailable"
 
 
@@ -325,7 +325,7 @@ def test_the_resumed_run_is_a_trace_of_its_own_linked_to_the_earlier_one(tmp_pat
     assert (earlier.links, later.links) == ([], [(earlier.trace_id, earlier.span_id)])
     assert later.attributes[names.RUN_TRIGGER] == "resume"
     (restored,) = [span for span in endpoint.named("task extract") if span.trace_id == second.run_id]
-    assert restored.attributes[names.RESULT] == "skip"
+    assert restored.attributes[names.RESULT] == "restored"
     assert restored.start_ns == restored.end_ns
     assert restored.parent_id == later.span_id
 
@@ -396,7 +396,7 @@ def test_what_is_told_of_a_restored_task_names_the_trace_of_the_run(tmp_path, mo
     lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
     (line,) = [line for line in lines if line["event"] == "task.restored"]
     assert (line["trace_id"], line["span_id"]) == (run.trace_id, root.span_id)
-    assert (restored.attributes[names.RESULT], restored.attributes[names.TASK_STATUS]) == ("skip", "Completed")
+    assert (restored.attributes[names.RESULT], restored.attributes[names.TASK_STATUS]) == ("restored", "Completed")
 
 
 def test_another_process_continues_where_one_failed(tmp_path):

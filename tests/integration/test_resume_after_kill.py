@@ -353,4 +353,4 @@ def test_the_trace_of_the_resumed_run_is_linked_to_the_one_that_was_killed(tmp_p
     assert root.links == [(killed["trace_id"], killed["span_id"])]
     assert root.trace_id == resumed["run_id"] != killed["trace_id"] == killed["run_id"]
     results = {span.name: span.attributes[names.RESULT] for span in endpoint.children(root)}
-    assert results == {f"task {task}": "skip" if task != TASKS[-1] else "success" for task in TASKS}
+    assert results == {f"task {task}": "restored" if task != TASKS[-1] else "success" for task in TASKS}

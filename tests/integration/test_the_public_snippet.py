@@ -181,7 +181,7 @@ def test_the_runs_went_as_they_should(told):
     assert [(run["status"], run["trigger"], run["results"]) for run in told.runs] == [
         ("Completed", "schedule", ["success", "success", "success"]),
         ("Failed", "schedule", ["success", "success", "failure"]),
-        ("Completed", "resume", ["skip", "skip", "success"]),
+        ("Completed", "resume", ["restored", "restored", "success"]),
     ]
     assert [(run["errors"], run["dropped"]) for run in told.runs] == [([], {})] * 3
     assert "hush" not in told.err

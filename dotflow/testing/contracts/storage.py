@@ -191,7 +191,7 @@ class StorageContract(ProviderContract[Storage]):
             run_of(workflow)
             self.damage(storage, storage.key(workflow.result_task()[1]), lambda data: data[: len(data) // 2])
             run = run_of(workflow, resume=True)
-            same(_results(run), ["skip", "success", "skip"], "the tasks of a run that resumes with one damaged")
+            same(_results(run), ["restored", "success", "restored"], "the tasks of a run that resumes with one damaged")
 
     # --- runs
 
@@ -227,7 +227,7 @@ class StorageContract(ProviderContract[Storage]):
             mended = numbered(second, 1)
             mended.task.add(step=action(name="step")(lambda: "well"))
             run = run_of(mended, resume=True)
-            same(_results(run), ["skip", "success"], "the tasks of the resumed run")
+            same(_results(run), ["restored", "success"], "the tasks of the resumed run")
             same(mended.result_storage(), [(0,), "well"], "the results of the resumed run")
 
     def test_a_run_that_was_killed_is_resumed(self) -> None:
@@ -239,7 +239,7 @@ class StorageContract(ProviderContract[Storage]):
             same(killed.at(3, resume=True), ["began 1", "began 2", "began 3"], "what ran before the second kill")
             workflow = numbered(storage, 4)
             run = run_of(workflow, resume=True)
-            same(_results(run), ["skip", "skip", "skip", "success"], "the tasks after two kills")
+            same(_results(run), ["restored", "restored", "restored", "success"], "the tasks after two kills")
             same(workflow.result_storage()[-1], (0, 1, 2, 3), "the last result after two kills")
 
     # --- records of runs, and the optional operations

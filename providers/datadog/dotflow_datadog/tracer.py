@@ -148,7 +148,7 @@ class TracerDatadog(abc.Tracer):
         if run is not None:
             opened = self._open(names.OPERATION_TASK, task, run, task.queued_ns)
             self._by_span_id.pop(opened.span_id, None)
-            opened.span.set_tag(tags.RESULT, TypeResult.SKIP.value)
+            opened.span.set_tag(tags.RESULT, TypeResult.RESTORED.value)
             opened.end(task.queued_ns)
 
     def start_attempt(self, task: Task) -> None:

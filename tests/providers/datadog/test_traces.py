@@ -356,7 +356,7 @@ def test_a_resumed_run_is_linked_to_the_one_that_it_continues(agent, program):
     before, after = agent.trace(first["run_id"]), agent.trace(second["run_id"])
     assert tree(after)[0][2] == [("dotflow.task", "first", []), ("dotflow.task", "second", [])]
     restored = one(after, "dotflow.task", "first")
-    assert (restored.meta["dotflow.result"], restored.duration_ns, restored.error) == ("skip", 0, 0)
+    assert (restored.meta["dotflow.result"], restored.duration_ns, restored.error) == ("restored", 0, 0)
     assert after[0].meta["dotflow.run.trigger"] == "resume"
     assert first["run_id"] in after[0].meta["_dd.span_links"]
     assert f"{before[0].span_id:016x}" in after[0].meta["_dd.span_links"]

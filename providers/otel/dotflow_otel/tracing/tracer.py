@@ -192,11 +192,11 @@ class TracerOpenTelemetry(Tracer):
         span.end(end_time=task.finished_ns)
 
     def restore_task(self, task: Task) -> None:
-        """A span without duration for a task that was not run, its result `skip`."""
+        """A span without duration for a task that was not run, its result `restored`."""
         self._open(self._tasks, task, _TASK_SPAN + task.name, self._runs.get(task.run_id), task.queued_ns)
         span = self._close(self._tasks, task)
         if span is not None:
-            span.set_attributes({names.RESULT: TypeResult.SKIP.value, names.TASK_STATUS: task.status.value})
+            span.set_attributes({names.RESULT: TypeResult.RESTORED.value, names.TASK_STATUS: task.status.value})
             span.end(end_time=task.queued_ns)
 
     def start_attempt(self, task: Task) -> None:
