@@ -11,13 +11,13 @@ from typing import Any, TypeVar, overload
 from dotflow.errors import InvalidOption, StepSignatureError
 from dotflow.model.text import is_text
 
-__all__ = ["ActionOptions", "action", "check_seconds", "is_async", "named_part", "options_of"]
+__all__ = ["MARK", "ActionOptions", "action", "check_seconds", "is_async", "named_part", "options_of"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 _TOO_LONG = 1e300  # no number from here on, infinity and NaN included, is a time
 _LONGEST_DELAY = 1e18  # seconds; that is longer than the universe is old, and fits a clock's nanoseconds
 _LARGEST_DOUBLING = 60  # beyond it a delay is longer than the universe is old
-_MARK = "__dotflow_action__"
+MARK = "__dotflow_action__"
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def options_of(step: object) -> ActionOptions | None:
     """
     if inspect.ismethod(step):
         step = step.__func__
-    found = getattr(step, "__dict__", {}).get(_MARK)
+    found = getattr(step, "__dict__", {}).get(MARK)
     return found if isinstance(found, ActionOptions) else None
 
 
@@ -107,10 +107,10 @@ def _mark(func: F, options: ActionOptions) -> F:
     if options_of(func) is not None:
         func = _stand_in(func)  # marked before, under other options: leave the original alone
     try:
-        setattr(func, _MARK, options)
+        setattr(func, MARK, options)
     except (AttributeError, TypeError):  # a builtin, a bound method, an object with __slots__: it cannot hold a mark
         func = _stand_in(func)
-        setattr(func, _MARK, options)
+        setattr(func, MARK, options)
     return func
 
 

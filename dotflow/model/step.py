@@ -5,13 +5,16 @@ from __future__ import annotations
 import importlib
 import inspect
 from dataclasses import dataclass, replace
+from operator import is_
+from types import CodeType, MethodType
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 from dotflow.errors import ImportModuleError, MissingActionDecorator, StepSignatureError
-from dotflow.model.action import ActionOptions, is_async, named_part, options_of
+from dotflow.model.action import MARK, ActionOptions, is_async, named_part, options_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
 
 __all__ = ["Call", "Step"]
 
@@ -32,7 +35,7 @@ class Call:
         return replace(self, target=target)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Step:
     """What `@action` marked, ready to be called: a function (`call`), or a class with its methods (`methods`).
 
@@ -51,7 +54,7 @@ class Step:
 
     @classmethod
     def of(cls, step: object) -> Step:
-        """Look at a step, or at the dotted path of one.
+        """Look at a step, or at the dotted path of one: once for as long as any task has it, and again if it was changed.
 
         Raises:
             ImportModuleError: the path does not lead to an object.
@@ -60,6 +63,16 @@ class Step:
         """
         if isinstance(step, str):
             step = import_object(step)
+        # A bound method is another object each time that somebody asks for it.
+        key = (id(step.__self__), id(step.__func__)) if isinstance(step, MethodType) else id(step)
+        look = _looks.get(key)
+        if look is None or not look.still_holds(step) or (found := look.step()) is None:
+            found = cls._look_at(step)
+            _remember(key, found)
+        return found
+
+    @classmethod
+    def _look_at(cls, step: object) -> Step:
         options = options_of(step)
         if options is None or not callable(step):
             raise MissingActionDecorator(step)
@@ -76,6 +89,46 @@ class Step:
             is_class=isinstance(step, type),
             is_async=call.is_async or any(method.is_async for _, method in methods),
         )
+
+
+class _Look:
+    """What was found when a step was looked at, and what it was like then. Holds nothing that could hold the Step."""
+
+    __slots__ = ("code", "mark", "methods", "step")
+
+    def __init__(self, step: ref[Step], source: object) -> None:
+        self.step = step
+        self.mark, self.code, self.methods = options_of(source), getattr(source, "__code__", None), _methods(source)
+
+    def still_holds(self, source: object) -> bool:
+        """False once a notebook that loads a module again has replaced parts of a function or a class, which stays itself."""
+        if self.code is not None:
+            return source.__code__ is self.code and source.__dict__.get(MARK) is self.mark  # type: ignore[attr-defined]
+        methods = _methods(source)
+        return (
+            options_of(source) is self.mark
+            and len(methods) == len(self.methods)
+            and all(map(is_, methods, self.methods))
+        )
+
+
+# Kept for as long as somebody has the Step. It holds its source, whose id no other object can have until then.
+_looks: dict[Hashable, _Look] = {}
+
+
+def _remember(key: Hashable, step: Step) -> None:
+    def forget(gone: ref[Step], looks: dict[Hashable, _Look] = _looks) -> None:
+        if key in looks and looks[key].step is gone:
+            del looks[key]
+
+    _looks[key] = _Look(ref(step, forget), step.source)
+
+
+def _methods(source: object) -> list[CodeType]:
+    """The code of what a class defines itself."""
+    members = vars(source).values() if isinstance(source, type) else ()
+    codes = (getattr(getattr(member, "__func__", member), "__code__", None) for member in members)
+    return [code for code in codes if isinstance(code, CodeType)]
 
 
 def import_object(path: str) -> object:

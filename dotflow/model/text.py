@@ -17,4 +17,4 @@ def storable(text: str) -> str:
 
 def is_text(value: object) -> TypeGuard[str]:
     """Whether it is a text that can be a name: not blank, and without lone surrogates."""
-    return isinstance(value, str) and bool(value.strip()) and storable(value) == value
+    return isinstance(value, str) and bool(value.strip()) and (value.isascii() or storable(value) == value)
