@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dotflow.abc.hooks import overridden
 from dotflow.model import events
-from dotflow.model.task import SpanContext
+from dotflow.model.task import SpanContext, Task
 from dotflow.names import logs
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from dotflow.engine.background_queue import BackgroundQueue
     from dotflow.engine.containment import Containment
     from dotflow.model.run import Run
-    from dotflow.model.task import Task
 
 __all__ = ["Dispatch", "Handler"]
 
@@ -144,8 +143,8 @@ def _post_task(binding: _Binding, method: Callable[..., Any]) -> Callable[[Task]
     """Through the background_queue, with the task as it is at this moment."""
 
     def call(task: Task) -> None:
-        seen = task.snapshot()
-        binding.post(lambda: method(seen))
+        seen = task.capture()
+        binding.post(lambda: method(Task.captured(seen)))
 
     return call
 
@@ -157,8 +156,8 @@ def _post_first(binding: _Binding, method: Callable[..., Any]) -> Callable[[Run]
 def _post_first_tasks(binding: _Binding, method: Callable[..., Any]) -> Callable[[Run], object]:
     def call(run: Run) -> None:
         for task in run.tasks if binding.dispatch.is_first_run else ():
-            seen = task.snapshot()
-            binding.post(lambda seen=seen: method(seen))  # type: ignore[misc]
+            seen = task.capture()
+            binding.post(lambda seen=seen: method(Task.captured(seen)))  # type: ignore[misc]
 
     return call
 
@@ -330,11 +329,12 @@ class Dispatch:
         """The calls where a task has no more than one attempt, which may be nothing to the tracer."""
         return calls if config.tracer.every_attempt else tuple(call for call in calls if call.provider != "tracer")
 
-    def _tell(self, listener: Callable[[Any], object], event: Callable[..., Any]) -> Callable[[Any], object]:
+    def _tell(self, listener: Callable[[Any], object], event: type[events.Event]) -> Callable[[Any], object]:
         run = self._run
-        if event in (events.WorkflowStarted, events.WorkflowEnded):
+        if not issubclass(event, events.TaskEvent):
             return lambda _: listener(event(time_ns=run.now_ns, run=run))
-        return lambda task: listener(event(time_ns=run.now_ns, run=run, task=task.snapshot()))
+        make = events.maker(event)
+        return lambda task: listener(make(run, task))
 
 
 def _name_of(listener: object) -> str:

@@ -6,12 +6,17 @@ Per task: `TaskQueued`, then exactly one `TaskStarted` or `TaskRestored`, for ea
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from inspect import getattr_static
+from typing import TYPE_CHECKING, Any
+
+from dotflow.model.task import Task
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dotflow.model.run import Run
-    from dotflow.model.task import Task
 
 __all__ = [
     "AttemptEnded",
@@ -25,6 +30,7 @@ __all__ = [
     "TaskStarted",
     "WorkflowEnded",
     "WorkflowStarted",
+    "maker",
 ]
 
 
@@ -38,7 +44,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskEvent(Event):
-    """Base of the events of a task. `task` is a snapshot: the task as it was at the event."""
+    """Base of the events of a task. `task` is a snapshot: the task as it was at the event, whenever it is looked at."""
 
     task: Task
 
@@ -86,3 +92,50 @@ class TaskRetrying(TaskEvent):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskEnded(TaskEvent):
     """A task has ended; `task.status` and `task.result` say how."""
+
+
+class _TaskOfEvent:
+    """`TaskEvent.task`, in front of its slot: a task that was only captured is made when somebody first looks at it."""
+
+    __slots__ = ("slot",)
+    _making = threading.Lock()  # whoever looks gets the same task
+
+    def __init__(self, slot: Any) -> None:
+        self.slot = slot
+
+    def __get__(self, event: TaskEvent | None, owner: type | None = None) -> Any:
+        if event is None:
+            return self
+        found = self.slot.__get__(event, owner)
+        if type(found) is not tuple:
+            return found
+        with self._making:
+            found = self.slot.__get__(event, owner)
+            if type(found) is tuple:
+                found = Task.captured(found)
+                self.slot.__set__(event, found)
+            return found
+
+    def __set__(self, event: TaskEvent, task: Task) -> None:
+        self.slot.__set__(event, task)
+
+
+for _event in (TaskEvent, *TaskEvent.__subclasses__()):
+    if "task" in vars(_event):  # the first releases of Python 3.10 give each subclass a slot of its own
+        setattr(_event, "task", _TaskOfEvent(vars(_event)["task"]))  # noqa: B010 - a field to the type checker
+
+
+def maker(event: type[TaskEvent]) -> Callable[[Run, Task], TaskEvent]:
+    """What makes such an event of a run and its live task: without `__init__`, which takes longer than all the rest."""
+    new = event.__new__
+    set_time_ns, set_run = getattr_static(event, "time_ns").__set__, getattr_static(event, "run").__set__
+    set_task = getattr_static(event, "task").slot.__set__
+
+    def make(run: Run, task: Task) -> TaskEvent:
+        made = new(event)
+        set_time_ns(made, run.now_ns)
+        set_run(made, run)
+        set_task(made, task.capture())
+        return made
+
+    return make

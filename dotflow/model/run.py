@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dotflow.errors import RunFailed, RunTimeout
 from dotflow.model.clock import SystemClock
@@ -127,6 +127,16 @@ class Run:
         from dotflow.model.tree import render
 
         return render(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but what ties it to the process that drives it: a copy tells how the run went, it cannot cancel it."""
+        return {name: value for name, value in vars(self).items() if name not in ("ended", "cancelled", "on_cancel")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.ended, self.cancelled, self.on_cancel = threading.Event(), threading.Event(), None
+        if self.finished_ns is not None:
+            self.ended.set()
 
     def __repr__(self) -> str:
         return f"Run({self.run_id!r}, {self.workflow_name!r}, {str(self.status)!r})"

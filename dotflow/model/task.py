@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dotflow.model.context import Context, from_ns
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
     from dotflow.model.outcome import Outcome, TaskError
 
-__all__ = ["SpanContext", "Task"]
+__all__ = ["Capture", "SpanContext", "Task"]
+
+Capture = tuple[Any, ...]
+"""All that a task has at one moment, in the order of its `__slots__`."""
 
 _TRACEPARENT_LENGTH = 55
 _ODD = frozenset("13579bdf")
@@ -146,11 +149,25 @@ class Task:
         task._start_over(workflow_id, workflow_name, run_id)
         return task
 
+    def capture(self) -> Capture:
+        """The task as it is now, at the least cost; `Task.captured` makes a snapshot of it. Values are shared, not copied."""
+        state = _capture(self)
+        if self._errors is None:
+            return state
+        # All else is replaced when it changes, this is added to.
+        return (*state[:_ERRORS], list(self._errors), *state[_ERRORS + 1 :])
+
+    @staticmethod
+    def captured(state: Capture) -> Task:
+        """The task as it was when it was captured."""
+        task = Task.__new__(Task)
+        for name, value in zip(Task.__slots__, state, strict=True):
+            setattr(task, name, value)
+        return task
+
     def snapshot(self) -> Task:
         """The task as it is now, for a reader who looks at it later. Values are shared, not copied."""
-        task = copy.copy(self)
-        task._errors = list(self._errors) if self._errors else None
-        return task
+        return Task.captured(self.capture())
 
     @property
     def step(self) -> Callable[..., Any]:
@@ -235,3 +252,7 @@ class Task:
 
     def __repr__(self) -> str:
         return f"Task({self.task_id!r}, {str(self.status)!r})"
+
+
+_capture = attrgetter(*Task.__slots__)
+_ERRORS = Task.__slots__.index("_errors")
