@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +71,10 @@ class LogDefault(Log):
 
     def __init__(self) -> None:
         self._logger = logging.getLogger(logs.LOGGER)
+
+    def enabled_for(self, method: str) -> Callable[[], bool]:
+        """What tells, whenever it is asked, whether a method of this log writes its lines."""
+        return functools.partial(self._logger.isEnabledFor, getattr(logging, method.upper()))
 
     def info(self, **kwargs: Any) -> None:
         """Write at INFO."""
