@@ -39,6 +39,7 @@ class Checkpoints:
 
     def __init__(self, storage: Storage, run: Run, fingerprint: Fingerprint | None = None) -> None:
         self._storage = storage
+        self._post, self._key = storage.post, storage.key
         self._run = run
         self._fingerprint = fingerprint or _fingerprint
         self._resumes = False
@@ -125,7 +126,7 @@ class Checkpoints:
         Raises:
             Exception: whatever the storage raises.
         """
-        self._storage.post(self._storage.key(task), context)
+        self._post(self._key(task), context)
 
     def _is_of_this(self, context: Context, task: Task) -> bool:
         # Two workflows may have one key: task "b:t" of "a", and task "t" of "a:b".

@@ -32,6 +32,21 @@ _NOTHING: Carried = {}
 _HOST = platform.node()
 
 
+class _Process:
+    """This process, and after a fork the child: to ask the system twice an attempt would take a tenth of a bare task."""
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._look)
+
+    def _look(self) -> None:
+        self.pid = os.getpid()
+
+
+_process = _Process()
+
+
 class Sides(NamedTuple):
     """What the providers enter around an attempt in the process that runs it; None where there is nothing to do.
 
@@ -85,9 +100,9 @@ def run_attempt(attempt: Attempt, clock: Clock, sides: Sides) -> Outcome:
 
 
 def _run(attempt: Attempt, clock: Clock, sides: Sides) -> Outcome:
-    outcome = Outcome(0, 0, os.getpid(), _HOST)
+    outcome = Outcome(0, 0, _process.pid, _HOST)
     current_outcome.set(outcome)
-    entered = _enter(attempt, sides, outcome)
+    entered = _enter(attempt, sides, outcome) if attempt.carrier or attempt.ids else ()
     # In this order, so that the end, start plus duration, is not before anything that the step did.
     started = clock.monotonic_ns()
     outcome.started_ns = clock.time_ns()
@@ -96,7 +111,7 @@ def _run(attempt: Attempt, clock: Clock, sides: Sides) -> Outcome:
     except BaseException as error:  # noqa: BLE001 - reported, and raised again by the coordinator where it must be
         _fail(outcome, error)
     outcome.duration_ns = clock.monotonic_ns() - started
-    if outcome.pid != os.getpid():
+    if outcome.pid != _process.pid:
         _end_forked_child(outcome)
     for provider, manager in reversed(entered):
         _leave(provider, manager, outcome)
@@ -105,7 +120,7 @@ def _run(attempt: Attempt, clock: Clock, sides: Sides) -> Outcome:
 
 def blank_outcome(clock: Clock) -> Outcome:
     """An outcome of an attempt that starts here and now, yet to be filled in."""
-    return Outcome(clock.time_ns(), 0, os.getpid(), _HOST)
+    return Outcome(clock.time_ns(), 0, _process.pid, _HOST)
 
 
 def _fail(outcome: Outcome, error: BaseException) -> None:

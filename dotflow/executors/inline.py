@@ -47,7 +47,7 @@ class InlineExecutor(Executor):
 
     def submit(self, attempt: Attempt) -> None:
         """Keep the attempt for the next call of `next`, or lend it to the helper."""
-        if self._detached or attempt.timeout or _is_under_a_loop(attempt):
+        if self._detached or attempt.timeout or (attempt.step.is_async and _is_under_a_loop()):
             self._helper.submit(attempt)
         else:
             self._waiting.append(attempt)
@@ -57,7 +57,13 @@ class InlineExecutor(Executor):
         if not self._waiting:
             return self._helper.next(timeout)
         attempt = self._waiting.popleft()
-        return attempt, self._run_here(attempt)
+        interrupts = self._interrupts
+        interrupts.open = True
+        try:
+            interrupts.check()  # a Ctrl-C of before it was open would else wait for the end of the step
+            return attempt, run_attempt(attempt, self._clock, self._sides)
+        finally:
+            interrupts.open = False
 
     def wake(self) -> None:
         """Make a wait for the helper look at what has changed."""
@@ -71,19 +77,8 @@ class InlineExecutor(Executor):
         """Let the helper end."""
         self._helper.close()
 
-    def _run_here(self, attempt: Attempt) -> Outcome:
-        interrupts = self._interrupts
-        interrupts.open = True
-        try:
-            interrupts.check()  # a Ctrl-C of before it was open would else wait for the end of the step
-            return run_attempt(attempt, self._clock, self._sides)
-        finally:
-            interrupts.open = False
 
-
-def _is_under_a_loop(attempt: Attempt) -> bool:
-    if not attempt.step.is_async:
-        return False
+def _is_under_a_loop() -> bool:
     from dotflow.executors.event_loop import is_running_here
 
     return is_running_here()
