@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dotflow.version import DISTRIBUTION
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -95,7 +97,7 @@ class MissingExtra(DotflowError, ImportError):
     """A provider whose libraries are not installed."""
 
     def __init__(self, provider: str, extra: str) -> None:
-        super().__init__(f'{provider} needs an extra: pip install "dotflow[{extra}]"')
+        super().__init__(f'{provider} needs an extra: pip install "{DISTRIBUTION}[{extra}]"')
 
 
 class AttemptTimeout(DotflowError, TimeoutError):

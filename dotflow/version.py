@@ -1,10 +1,14 @@
-"""Which version this is, as its installation says."""
+"""What is installed: the name of the distribution, and its version."""
 
 from __future__ import annotations
 
 import functools
+from typing import Final
 
-__all__ = ["version"]
+__all__ = ["DISTRIBUTION", "version"]
+
+DISTRIBUTION: Final = "dotflow-sdk"
+"""What to install. The name `dotflow` belongs to another project on the package index."""
 
 
 @functools.cache
@@ -13,6 +17,6 @@ def version() -> str:
     from importlib import metadata  # takes longer than all of dotflow to import, and few ask
 
     try:
-        return metadata.version("dotflow")
+        return metadata.version(DISTRIBUTION)
     except metadata.PackageNotFoundError:
         return "unknown"

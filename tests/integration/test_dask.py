@@ -22,7 +22,7 @@ from dotflow.executors.dask import run_once
 from dotflow.executors.payload import Packer, pickle_sides, read_report
 from dotflow.model.context import Context
 
-distributed = pytest.importorskip("distributed", reason="SKIPPED: install dotflow[dask] to test Dask clusters")
+distributed = pytest.importorskip("distributed", reason="SKIPPED: install dotflow-sdk[dask] to test Dask clusters")
 
 LIMIT = 60  # seconds after which a test that hangs fails; none waits that long to pass
 

@@ -241,7 +241,7 @@ def test_a_run_is_found_by_its_id_and_by_its_workflow(jaeger, config):
 
 
 def test_over_grpc_it_is_the_same(jaeger):
-    pytest.importorskip("opentelemetry.exporter.otlp.proto.grpc", reason="SKIPPED: install dotflow[otel-grpc]")
+    pytest.importorskip("opentelemetry.exporter.otlp.proto.grpc", reason="SKIPPED: install dotflow-sdk[otel-grpc]")
     tracer = TracerOpenTelemetry(SERVICE, endpoint=jaeger.grpc_endpoint, protocol="grpc")
     with DotFlow(Config(tracer=tracer), name="grpc") as workflow:
         workflow.task.add([extract, extract])

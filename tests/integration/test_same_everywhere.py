@@ -102,7 +102,7 @@ def no_executor():
 
 @contextmanager
 def dask_executor():
-    distributed = pytest.importorskip("distributed", reason="SKIPPED: install dotflow[dask] to test Dask as well")
+    distributed = pytest.importorskip("distributed", reason="SKIPPED: install dotflow-sdk[dask] to test Dask as well")
     with (
         distributed.LocalCluster(
             n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, host="127.0.0.1"

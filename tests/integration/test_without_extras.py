@@ -84,7 +84,7 @@ def test_a_missing_extra_names_what_brings_it(provider, extra, door):
     module = door if door == "dotflow.providers" else f"dotflow_{extra}"
     done = python(f"{_BLOCK}\nfrom {module} import {provider}")
     assert done.returncode == 1
-    assert f'{provider} needs an extra: pip install "dotflow[{extra}]"' in done.stderr
+    assert f'{provider} needs an extra: pip install "dotflow-sdk[{extra}]"' in done.stderr
 
 
 @pytest.mark.parametrize("made", ["NotifySlack('http://127.0.0.1/services/a/b/c')", "MetricsStatsd()"])
@@ -96,7 +96,7 @@ def test_what_needs_no_library_is_there_without(made):
 def test_observability_names_the_missing_extra_too():
     done = python(f"{_BLOCK}\nfrom dotflow import observability\nobservability()")
     assert done.returncode == 1
-    assert 'pip install "dotflow[otel]"' in done.stderr
+    assert 'pip install "dotflow-sdk[otel]"' in done.stderr
 
 
 def test_importing_dotflow_imports_nothing_that_is_not_used():

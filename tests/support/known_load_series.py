@@ -186,5 +186,5 @@ SERIES: dict[Metric, Callable[[Expected], dict[Labels, Any]]] = {
         labels_of(signal=signal): 2 if signal == "spans" and not e.has("declared") else 0 for signal in names.SIGNALS
     },
     names.BACKGROUND_QUEUED: lambda e: {labels_of(): load.QUEUED if e.has("loaded") else 0},
-    names.BUILD: lambda _: {labels_of(version=metadata.version("dotflow")): 1},
+    names.BUILD: lambda _: {labels_of(version=metadata.version("dotflow-sdk")): 1},
 }

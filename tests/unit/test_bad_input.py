@@ -244,7 +244,7 @@ except ImportError as error:
 def test_a_missing_extra_names_what_brings_it(provider, extra):
     command = [sys.executable, "-c", BLOCKED.replace("PROVIDER", provider)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout == f'{provider} needs an extra: pip install "dotflow[{extra}]"\n'
+    assert done.stdout == f'{provider} needs an extra: pip install "dotflow-sdk[{extra}]"\n'
 
 
 def test_a_misspelt_provider_names_those_there_are():

@@ -24,7 +24,7 @@ def test_the_names_at_the_top():
 
 
 def test_the_version_is_that_of_the_installation():
-    assert dotflow.__version__ == metadata.version("dotflow")
+    assert dotflow.__version__ == metadata.version("dotflow-sdk")
     assert not hasattr(dotflow, "__versions__")
 
 

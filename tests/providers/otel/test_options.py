@@ -142,7 +142,7 @@ def test_a_provider_that_has_no_more_than_a_tracer_is_one():
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_grpc_without_its_extra_is_told_where_it_is_asked_for(provider, monkeypatch):
     monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.grpc", None)
-    with pytest.raises(ImportError, match=r'pip install "dotflow\[otel-grpc\]"'):
+    with pytest.raises(ImportError, match=r'pip install "dotflow-sdk\[otel-grpc\]"'):
         provider(endpoint="http://127.0.0.1:4317", protocol="grpc")
     provider(protocol="grpc")  # it has nowhere to send to, so nothing is missing
 

@@ -130,7 +130,7 @@ def test_a_program_whose_collector_is_down_ends_soon():
 
 @pytest.mark.contained
 def test_a_grpc_collector_that_is_down_holds_no_run_up(make, contained, caplog):
-    pytest.importorskip("grpc", reason="SKIPPED: install dotflow[otel-grpc] to test OTLP over gRPC as well")
+    pytest.importorskip("grpc", reason="SKIPPED: install dotflow-sdk[otel-grpc] to test OTLP over gRPC as well")
     with refusing() as url:
         metrics = make(endpoint=url, protocol="grpc", shutdown_timeout=0.3)
         flow = DotFlow(Config(metrics=metrics), name=NAME)

@@ -77,7 +77,7 @@ def test_a_closed_provider_begins_anew_with_the_next_run(endpoint, metrics):
 
 
 def test_by_grpc(make):
-    grpc = pytest.importorskip("grpc", reason="SKIPPED: install dotflow[otel-grpc] to test OTLP over gRPC as well")
+    grpc = pytest.importorskip("grpc", reason="SKIPPED: install dotflow-sdk[otel-grpc] to test OTLP over gRPC as well")
     from concurrent import futures
 
     from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2 as messages
