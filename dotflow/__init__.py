@@ -12,6 +12,7 @@ from dotflow.model.run import Run
 from dotflow.model.status import TypeStatus
 from dotflow.model.task import Task
 from dotflow.observe import observability
+from dotflow.version import warn_of_the_other
 from dotflow.workflow import DotFlow
 
 __all__ = [
@@ -27,6 +28,9 @@ __all__ = [
     "observability",
     "record",
 ]
+
+warn_of_the_other(__path__)
+del warn_of_the_other
 
 if TYPE_CHECKING:
     __version__: str

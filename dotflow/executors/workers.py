@@ -23,9 +23,15 @@ if TYPE_CHECKING:
 __all__ = ["Worker", "WorkerStock"]
 
 _GRACE_SECONDS = 2.0  # for workers to end in order
-_PROGRAM = (
-    "import sys; sys.path[:] = {path!r}; from dotflow.executors.worker import main; main({descriptor}, {lifeline})"
-)
+# What an import of dotflow warns of, the coordinator's import has said: once is enough.
+_PROGRAM = """
+import sys, warnings
+sys.path[:] = {path!r}
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from dotflow.executors.worker import main
+main({descriptor}, {lifeline})
+"""
 
 
 class _Surroundings(NamedTuple):
