@@ -16,6 +16,7 @@ _DOOR = {
     "LabelSets": "label_sets",
     "NotYet": "batching",
     "Notification": "notification",
+    "OVERFLOW": "label_sets",
     "TraceUrl": "notification",
     "check_max_series": "label_sets",
     "check_serializer": "envelope",
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from dotflow.toolkit.envelope import seal as seal
     from dotflow.toolkit.envelope import unseal as unseal
     from dotflow.toolkit.extras import needing as needing
+    from dotflow.toolkit.label_sets import OVERFLOW as OVERFLOW
     from dotflow.toolkit.label_sets import ActiveRuns as ActiveRuns
     from dotflow.toolkit.label_sets import LabelSets as LabelSets
     from dotflow.toolkit.label_sets import check_max_series as check_max_series

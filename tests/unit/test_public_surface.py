@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from importlib import metadata
+import re
+from importlib import import_module, metadata
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +13,7 @@ import dotflow
 import dotflow.abc
 import dotflow.events
 import dotflow.testing
-from dotflow import errors, providers
+from dotflow import errors, providers, toolkit
 from dotflow.names import metrics
 
 
@@ -59,6 +61,78 @@ def test_the_providers_behind_the_door():
 def test_a_provider_that_does_not_exist_is_named():
     with pytest.raises(AttributeError, match="no provider 'StorageMars'; it has LogDefault, "):
         providers.StorageMars  # noqa: B018
+
+
+def test_the_names_of_the_toolkit():
+    assert set(dir(toolkit)) == {
+        *("Fields", "fields_of", "ids_of"),
+        *("OVERFLOW", "ActiveRuns", "LabelSets", "check_max_series", "checked_buckets"),
+        *("Notification", "TraceUrl", "statuses_of", "summary", "Batcher", "NotYet"),
+        *("Header", "check_serializer", "header_of", "name_of", "name_start_of", "seal", "unseal"),
+        *("decode", "encode", "redacted", "storage_error", "is_text", "shorten", "storable", "needing"),
+    }
+    for name in dir(toolkit):
+        assert name in import_module(f"dotflow.toolkit.{toolkit._DOOR[name]}").__all__
+
+
+def test_a_name_that_the_toolkit_does_not_have_is_named():
+    with pytest.raises(AttributeError, match="no attribute 'unpack'; it has ActiveRuns, "):
+        toolkit.unpack  # noqa: B018
+
+
+@pytest.mark.tree
+def test_the_page_has_every_name_of_the_toolkit():
+    page = (Path(__file__).parents[2] / "docs" / "custom-providers.md").read_text(encoding="utf-8")
+    table = page.partition("## The toolkit")[2].partition("```")[0]
+    assert set(re.findall(r"`(\w+)", table)) >= set(dir(toolkit))
+
+
+@pytest.mark.parametrize(
+    ("module", "names"),
+    [
+        (
+            "dotflow.events",
+            {
+                *(
+                    "Event",
+                    "WorkflowStarted",
+                    "WorkflowEnded",
+                    "TaskEvent",
+                    "TaskQueued",
+                    "TaskRestored",
+                    "TaskStarted",
+                ),
+                *("TaskRetrying", "TaskEnded", "AttemptStarted", "AttemptEnded"),
+            },
+        ),
+        (
+            "dotflow.testing",
+            {
+                *("Call", "Calls", "FakeClock", "ScheduleClock", "SequentialIds", "RecordingLog", "RecordingMetrics"),
+                *("RecordingNotify", "RecordingScheduler", "RecordingServer", "RecordingStorage", "RecordingTracer"),
+            },
+        ),
+        (
+            "dotflow.testing.contracts",
+            {
+                *("LogContract", "MetricsContract", "NotifyContract", "SchedulerContract"),
+                *("ServerContract", "StorageContract", "TracerContract"),
+            },
+        ),
+        ("dotflow_apprise", {"AppriseError", "NotifyApprise"}),
+        ("dotflow_datadog", {"TracerDatadog"}),
+        ("dotflow_fsspec", {"MissingFilesystem", "StorageFsspec"}),
+        ("dotflow_otel", {"LogOpenTelemetry", "MetricsOpenTelemetry", "TracerOpenTelemetry"}),
+        ("dotflow_prometheus", {"OVERFLOW", "MetricsPrometheus", "PortUnavailable"}),
+        ("dotflow_redis", {"StorageRedis"}),
+        ("dotflow_slack", {"NotifySlack", "SlackError"}),
+        ("dotflow_statsd", {"MetricsStatsd"}),
+    ],
+)
+def test_the_names_of_the_other_public_modules(module, names):
+    found = import_module(module)
+    assert set(found.__all__) == names
+    assert all(hasattr(found, name) for name in names)
 
 
 @pytest.mark.parametrize(
