@@ -3,12 +3,13 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10 p
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: help run test lint typing check bench wheel clean
+.PHONY: help run test lint typing check bench diagram wheel clean
 help:
 	@echo "make run     the example, fully instrumented"
 	@echo "make test    the tests"
 	@echo "make check   linting, typing, import directions and the tests"
 	@echo "make bench   the benchmarks"
+	@echo "make diagram what imports what, written into docs/architecture.md again"
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "dotflow needs Python 3.10 or newer on the PATH (or: make PYTHON=/path/to/python)"; exit 1; }
@@ -54,6 +55,9 @@ bench: .venv/dev.stamp
 	@$(BIN)/python benchmarks/otel_metrics.py
 	@$(BIN)/python benchmarks/parallel.py
 	@$(BIN)/python benchmarks/collector_down.py
+
+diagram: .venv/dev.stamp
+	@$(BIN)/python tests/support/import_graph.py
 
 wheel: .venv/dev.stamp
 	@$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .

@@ -1,4 +1,9 @@
-"""dotflow: a workflow SDK in which every run explains itself."""
+"""dotflow: a workflow SDK in which every run explains itself.
+
+Here: the public names, and beside this file only what a user holds: the workflow and its builder, options, config,
+`observability`, errors, events, the version. Not here: anything that only the engine, an executor or a provider needs; each of
+these has a folder of its own.
+"""
 
 from typing import TYPE_CHECKING
 

@@ -2,6 +2,10 @@
 
 For all of them: calls for one run never overlap, and all come from the process that called `start`. What a provider
 raises never reaches the work, except from a `Storage`, which holds the user's data.
+
+Here: the contracts and what they share: `Provider`, which hooks are overridden, the half of a provider for worker processes,
+what a contract may use of a workflow. Not here: an implementation; the ones that do nothing are in
+`dotflow.providers.defaults`. Imports the words, nothing else of ours.
 """
 
 from dotflow.abc.log import Log

@@ -1,4 +1,8 @@
-"""The door to every provider. Nothing behind it is imported before it is asked for."""
+"""The door to every provider. Nothing behind it is imported before it is asked for.
+
+Here: the door, the default of every contract, and the providers that need no extra. Not here: a provider that needs one,
+which is a package of its own in `providers/`, and what providers share, which is `dotflow.toolkit`. Never imports the engine.
+"""
 
 from __future__ import annotations
 

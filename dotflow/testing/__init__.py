@@ -1,6 +1,9 @@
 """For the tests of those who use dotflow: a clock and ids that can be foreseen, and providers that record.
 
 The suites for the seven contracts are in `dotflow.testing.contracts`, and can be had from here too.
+
+Here: what is shipped to users for their tests. Not here: what only dotflow's own tests use (`tests/support/`). Nothing else in
+dotflow imports it.
 """
 
 import importlib

@@ -9,6 +9,9 @@ Subclass the suite under a name that your test runner collects, and say how the 
 The suites need no test runner of their own: methods that begin with `test_`, take no arguments, and raise
 `AssertionError` where the contract is broken (`unittest.SkipTest` where a hook is needed that you have not written). pytest
 takes them as they are, `unittest` with `class TestMyStorage(StorageContract, unittest.TestCase)`.
+
+Here: the suites, and the workflows and values that they share. Not here: a test of one provider (`tests/`), and anything that
+needs a test runner.
 """
 
 from dotflow.testing.contracts.log import LogContract

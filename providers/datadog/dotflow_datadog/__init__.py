@@ -1,4 +1,8 @@
-"""Datadog for dotflow: every run, task and attempt as a span of the application's own ddtrace tracer."""
+"""Datadog for dotflow: every run, task and attempt as a span of the application's own ddtrace tracer.
+
+Here: spans of ddtrace, their names and tags, and the half that goes to worker processes. Not here: the names that all tracers
+share (`dotflow.names.spans`), and a tracer of our own. Never imports the engine or another provider.
+"""
 
 from typing import TYPE_CHECKING
 

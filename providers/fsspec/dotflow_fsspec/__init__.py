@@ -1,4 +1,8 @@
-"""Contexts wherever fsspec reaches: `Config(storage=StorageFsspec("s3://bucket/path"))`."""
+"""Contexts wherever fsspec reaches: `Config(storage=StorageFsspec("s3://bucket/path"))`.
+
+Here: the file system behind a URL, and how contexts are kept in it. Not here: how a context becomes bytes
+(`dotflow.toolkit.envelope`), and the packages of the services. Never imports the engine or another provider.
+"""
 
 from dotflow.toolkit.extras import needing
 

@@ -1,4 +1,8 @@
-"""OpenTelemetry for dotflow: runs, tasks and attempts as spans, what happens as log records, and metrics of it all."""
+"""OpenTelemetry for dotflow: runs, tasks and attempts as spans, what happens as log records, and metrics of it all.
+
+Here: a folder for each signal, what they share on their way out (`export`), and the options of all three. Not here: the names of spans,
+metrics and fields (`dotflow.names`). Never imports the engine or another provider. The folders do not import each other, but for `export`.
+"""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,9 @@
-"""Prometheus metrics of dotflow: `Config(metrics=MetricsPrometheus(port=9464))`."""
+"""Prometheus metrics of dotflow: `Config(metrics=MetricsPrometheus(port=9464))`.
+
+Here: series and their exposition, the endpoint, and the ways out for programs that end (Pushgateway, textfile). Not here: which
+metrics there are (`dotflow.names.metrics`), and how many label sets may exist (`dotflow.toolkit.label_sets`). Never imports the
+engine or another provider.
+"""
 
 from dotflow.toolkit.extras import needing
 from dotflow.toolkit.label_sets import OVERFLOW

@@ -1,4 +1,8 @@
-"""Contexts in Redis: `Config(storage=StorageRedis(host="localhost"))`."""
+"""Contexts in Redis: `Config(storage=StorageRedis(host="localhost"))`.
+
+Here: the server behind a storage, and how contexts are kept in it. Not here: how a context becomes bytes
+(`dotflow.toolkit.envelope`). Never imports the engine or another provider.
+"""
 
 from dotflow.toolkit.extras import needing
 

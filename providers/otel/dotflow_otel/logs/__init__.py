@@ -1,1 +1,5 @@
-"""OTLP log records: the provider, what it captures of steps, the pipeline that sends them, and the half for workers."""
+"""`LogOpenTelemetry`: what happens in a run, and what steps log, as OTLP log records.
+
+Here: the provider, what it captures of steps, the pipeline that sends the records, and the half for worker processes. Not here: which
+fields a record has (`dotflow.toolkit.log_fields`).
+"""

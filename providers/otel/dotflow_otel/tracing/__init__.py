@@ -1,1 +1,5 @@
-"""Spans: the tracer, their attributes and ids, the pipeline that sends them, and the half of it that goes to workers."""
+"""`TracerOpenTelemetry`: runs, tasks and attempts as spans.
+
+Here: the tracer, attributes and ids of its spans, the pipeline that sends them, and the half of it that goes to worker processes.
+Not here: the names of spans and attributes (`dotflow.names.spans`).
+"""
