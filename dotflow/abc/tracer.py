@@ -50,7 +50,7 @@ class Tracer(Provider):
         """Attempt `task.attempt` is about to run."""
 
     def end_attempt(self, task: Task) -> None:
-        """Attempt `task.attempt` has ended: `task.outcome` has its times, place and error."""
+        """Attempt `task.attempt` has ended: `task.outcome` has its times, process and error."""
 
     def restore_task(self, task: Task) -> None:
         """A task's result was taken from the storage; neither `start_task` nor `end_task` is called for it."""

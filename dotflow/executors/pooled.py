@@ -135,7 +135,7 @@ class PooledExecutor(Executor, Generic[Where]):
         """Stop an attempt, if that can be done here. May be called twice for the same."""
 
     def _back(self, out: Out[Where]) -> None:
-        """The attempt is no longer out: its place is free, unless it was given up."""
+        """The attempt is no longer out: its slot is free, unless it was given up."""
 
     def _pid_of(self, out: Out[Where]) -> int | None:
         """The process that had the attempt, if it is not this one."""

@@ -1,6 +1,6 @@
 """What runs in another process: it takes a payload, runs the attempt in it, and makes a report of how that went.
 
-A payload is self-contained, so any place that can call a function with some bytes can run attempts. That may turn out to be
+A payload is self-contained, so anything that can call a function with some bytes can run attempts. That may turn out to be
 the very process that sent it, for instance the thread of an executor that wraps another: then the providers themselves
 attend to the attempt, for their halves for workers would set up a second telemetry beside them.
 """

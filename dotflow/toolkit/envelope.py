@@ -34,7 +34,7 @@ _PREAMBLE = re.compile(rb'\{"dotflow":(0|[1-9]\d{0,8}),"sha256":"([0-9a-f]{64})"
 
 
 class Header(NamedTuple):
-    """What a sealed context says of itself: how its value is written, and whose it is."""
+    """What an envelope says of the context in it: how its value is written, and whose it is."""
 
     serializer: str
     key: str
@@ -71,7 +71,7 @@ def seal(key: str, context: Context, serializer: str = "json") -> bytes:
 
 
 def unseal(data: bytes, key: str, serializer: str = "json") -> Context:
-    """The context that was sealed for `key`. With `serializer="json"` a pickle is never loaded: it can run any code.
+    """The context that was put into an envelope for `key`. With `serializer="json"` a pickle is never loaded: it can run any code.
 
     Raises:
         StorageError: `data` is torn or was changed, is another key's, was written by another version, or is a pickle and
@@ -151,7 +151,7 @@ def _undump(payload: bytes, written: str, wanted: str) -> Any:
             ' If you trust where it comes from, give the storage serializer="pickle"'
         )
     try:
-        return pickle.loads(payload)  # noqa: S301 - asked for by serializer="pickle", and sealed
+        return pickle.loads(payload)  # noqa: S301 - asked for by serializer="pickle", and checked
     except Exception as error:
         raise StorageError(
             f"its pickle does not load here ({type(error).__name__}); has a class moved or changed since?"

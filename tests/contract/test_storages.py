@@ -20,15 +20,15 @@ from support.raising import raises
 from support.s3_server import S3Server
 
 
-class Place:
-    """Where a storage is for one test: how it is made, as an object and in another process, and how its bytes are changed."""
+class Backend:
+    """What is behind a storage in one test: how it is made, as an object and in another process, and how its bytes are changed."""
 
     def __init__(self, make, source=None, damage=None) -> None:
         self.make, self.source, self.damage = make, source, damage
 
 
 def one(storage):
-    return Place(lambda: storage)
+    return Backend(lambda: storage)
 
 
 def file(tmp_path, **options):
@@ -39,7 +39,7 @@ def file(tmp_path, **options):
         file.write_bytes(change(file.read_bytes()))
 
     source = f"from dotflow.providers import StorageFile\nstorage = StorageFile({str(path)!r}, **{options})"
-    return Place(lambda: StorageFile(path, **options), source, damage)
+    return Backend(lambda: StorageFile(path, **options), source, damage)
 
 
 def redis(request, **options):
@@ -52,7 +52,7 @@ def redis(request, **options):
             client.set(name, change(client.get(name)))
 
     source = f"from dotflow_redis import StorageRedis\nstorage = StorageRedis(**{options!r})"
-    return Place(lambda: StorageRedis(**options), source, damage)
+    return Backend(lambda: StorageRedis(**options), source, damage)
 
 
 def fsspec(url, **options):
@@ -61,7 +61,7 @@ def fsspec(url, **options):
         folder.write(name_of(key), change(folder.read(name_of(key))))
 
     source = f"from dotflow_fsspec import StorageFsspec\nstorage = StorageFsspec({url!r}, **{options!r})"
-    return Place(lambda: StorageFsspec(url, **options), source, damage)
+    return Backend(lambda: StorageFsspec(url, **options), source, damage)
 
 
 def s3(request, **options):
@@ -70,7 +70,7 @@ def s3(request, **options):
 
 
 STORAGES = {
-    "StorageDefault": lambda request, tmp_path: Place(StorageDefault),
+    "StorageDefault": lambda request, tmp_path: Backend(StorageDefault),
     "RecordingStorage": lambda request, tmp_path: one(RecordingStorage()),
     "StorageFile": lambda request, tmp_path: file(tmp_path),
     "StorageFile-pickle": lambda request, tmp_path: file(tmp_path, serializer="pickle"),
@@ -100,17 +100,17 @@ def s3_server():
 
 class TestStorages(StorageContract):
     @pytest.fixture(autouse=True, params=STORAGES)
-    def _place(self, request, tmp_path):
-        self.place = STORAGES[request.param](request, tmp_path)
+    def _backend(self, request, tmp_path):
+        self.backend = STORAGES[request.param](request, tmp_path)
 
     def make_provider(self):
-        return self.place.make()
+        return self.backend.make()
 
     def source(self):
-        return self.place.source or super().source()
+        return self.backend.source or super().source()
 
     def damage(self, provider, key, change):
-        (self.place.damage or super().damage)(provider, key, change)
+        (self.backend.damage or super().damage)(provider, key, change)
 
 
 # --- the optional operations of a storage that has not written them

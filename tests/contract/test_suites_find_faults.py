@@ -40,10 +40,10 @@ class Shared(StorageDefault):
     """In memory, and shared by all instances of a test, so it may say that it is persistent."""
 
     persistent = True
-    place: dict = {}  # noqa: RUF012
+    kept: dict = {}  # noqa: RUF012
 
     def __init__(self):
-        self._contexts = self.place
+        self._contexts = self.kept
 
 
 class NoneForAbsent(Shared):
@@ -288,7 +288,7 @@ FAULTS = [
     (StorageContract, DeletesByPrefix, "delete_forgets_one"),
     (StorageContract, OneRecord, "the_record_of_a_run_comes_back"),
     (StorageContract, Trusting, "damage_is_never_a_result"),
-    (TracerContract, RaisesAtStart, "it_follows_a_run_in_every_place"),
+    (TracerContract, RaisesAtStart, "it_follows_a_run_with_every_executor"),
     (TracerContract, RaisesAtStart, "it_takes_whatever_comes"),
     (TracerContract, Swallows, "attach_lets_the_steps_own_error_through"),
     (TracerContract, OneCarrier, "carriers_are_w3c_headers"),
@@ -302,7 +302,7 @@ FAULTS = [
     (MetricsContract, OneThread, "what_the_engine_tells_of_itself_may_come_from_any_thread"),
     (LogContract, KnownEvents, "it_takes_whatever_comes"),
     (LogContract, NeedsATask, "it_follows_a_resumed_run"),
-    (NotifyContract, NeedsAnError, "it_follows_a_run_in_every_place"),
+    (NotifyContract, NeedsAnError, "it_follows_a_run_with_every_executor"),
     (ServerContract, CreatesFirst, "it_takes_whatever_comes"),
     (SchedulerContract, WithoutKeywords, "every_tick_passes_the_keywords_on"),
     (SchedulerContract, NeverStops, "stop_ends_start"),
@@ -323,7 +323,7 @@ def impatient(monkeypatch):
     """The suites wait long before they say that something hangs, and here it does."""
     for module in ("base", "scheduler"):
         monkeypatch.setattr(f"dotflow.testing.contracts.{module}.GUARD_SECONDS", 0.5)
-    monkeypatch.setattr(Shared, "place", {})
+    monkeypatch.setattr(Shared, "kept", {})
 
 
 @pytest.fixture

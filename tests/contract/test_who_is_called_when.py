@@ -22,7 +22,7 @@ from dotflow.testing import (
 )
 
 RUN_1 = f"{1:032x}"
-PLACES = [
+EXECUTORS = [
     *({"mode": mode} for mode in ("sequential", "background", "sequential_group")),
     *({"mode": "sequential", "executor": executor} for executor in ("thread", "process")),
     {"mode": "background", "executor": "process"},
@@ -86,7 +86,7 @@ class Recorded:
         return [name for name in self.calls.names(of_task=task) if name.startswith(("notify", "server"))]
 
 
-@pytest.fixture(params=PLACES, ids=lambda how: "-".join(how.values()))
+@pytest.fixture(params=EXECUTORS, ids=lambda how: "-".join(how.values()))
 def recorded(request):
     found = Recorded(request.param)
     yield found

@@ -52,10 +52,10 @@ print(run.trace_id)
 server.shutdown()
 """
 
-PLACES = [{}, {"executor": "thread"}, {"mode": "parallel", "max_workers": 2}]
+EXECUTORS = [{}, {"executor": "thread"}, {"mode": "parallel", "max_workers": 2}]
 
 
-@pytest.mark.parametrize("how", PLACES, ids=["inline", "thread", "process"])
+@pytest.mark.parametrize("how", EXECUTORS, ids=["inline", "thread", "process"])
 def test_one_trace_from_the_run_to_the_called_server(tmp_path, how):
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)

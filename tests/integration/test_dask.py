@@ -153,10 +153,10 @@ async def exits():
 
 def test_the_events_are_those_of_worker_processes(client, tmp_path):
     seen = []
-    for place, executor in (("there", client.get_executor()), ("here", "process")):
+    for where, executor in (("there", client.get_executor()), ("here", "process")):
         told = Told()
-        (tmp_path / place).mkdir()
-        context = tmp_path / place
+        (tmp_path / where).mkdir()
+        context = tmp_path / where
         steps = (good, flaky, broken, late, killed, exits)
         # One at a time: a worker that is killed takes results with it that have not been fetched yet.
         workflow_of(*steps, context=context, listen=told).start(executor=executor, keep_going=True, max_workers=1)

@@ -116,7 +116,7 @@ def process_pool():
     return ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn"))
 
 
-PLACES = [
+EXECUTORS = [
     ("sequential", "inline", no_executor),
     ("sequential", None, no_executor),
     ("sequential", "thread", no_executor),
@@ -136,7 +136,7 @@ PLACES = [
 
 
 class Seen(NamedTuple):
-    """Everything that a run has told, without what differs from run to run: ids, times, places."""
+    """Everything that a run has told, without what differs from run to run: ids, times, processes."""
 
     counters: dict
     spans: Counter
@@ -283,7 +283,7 @@ def test_there_are_forty_tasks():
     assert len(TASKS) == 40
 
 
-@pytest.mark.parametrize(("mode", "where", "make"), PLACES, ids=[f"{mode}-{where}" for mode, where, _ in PLACES])
+@pytest.mark.parametrize(("mode", "where", "make"), EXECUTORS, ids=[f"{mode}-{where}" for mode, where, _ in EXECUTORS])
 def test_the_same_tasks_tell_the_same_everywhere(tmp_path, mode, where, make):
     with make() as given:
         seen = run_all(tmp_path, mode, given or where, where)

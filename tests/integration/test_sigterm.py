@@ -13,7 +13,7 @@ from support.programs import Ended, program
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="sends SIGTERM")
 
-PLACES = {
+EXECUTORS = {
     "inline": "",
     "thread": "executor='thread'",
     "process": "executor='process'",
@@ -30,12 +30,12 @@ def terminated(text: str) -> Ended:
         return Ended(process)
 
 
-@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
-def test_a_run_is_ended_in_order_and_the_program_with_the_usual_status(place):
+@pytest.mark.parametrize("executor", EXECUTORS.values(), ids=EXECUTORS)
+def test_a_run_is_ended_in_order_and_the_program_with_the_usual_status(executor):
     found = terminated(f"""
         @action
         def step(): block()
-        run_and_report(workflow_of(step), {place})
+        run_and_report(workflow_of(step), {executor})
     """)
     found.check_balance()
     assert found.run == ["Failed", "cancellation"]

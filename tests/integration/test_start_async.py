@@ -16,7 +16,7 @@ from dotflow.providers import TracerOpenTelemetry
 from support.otlp import OtlpEndpoint
 
 who = contextvars.ContextVar("who", default="nobody")
-PLACES = ["inline", "thread"]
+EXECUTORS = ["inline", "thread"]
 
 
 def workflow_of(*steps, **config) -> DotFlow:
@@ -25,7 +25,7 @@ def workflow_of(*steps, **config) -> DotFlow:
     return workflow
 
 
-@pytest.mark.parametrize("executor", PLACES)
+@pytest.mark.parametrize("executor", EXECUTORS)
 def test_async_steps_run_on_the_callers_loop_and_see_its_context(executor):
     @action
     async def first():
@@ -47,7 +47,7 @@ def test_async_steps_run_on_the_callers_loop_and_see_its_context(executor):
     assert found == (loop, "the caller", True, "the caller", False)
 
 
-@pytest.mark.parametrize("executor", PLACES)
+@pytest.mark.parametrize("executor", EXECUTORS)
 def test_the_loop_goes_on_while_a_sync_step_runs(executor):
     begun, proceed = threading.Event(), threading.Event()
 
@@ -104,7 +104,7 @@ def test_methods_of_a_class_step_run_there_too():
     assert found == [loop, loop]
 
 
-@pytest.mark.parametrize("executor", PLACES)
+@pytest.mark.parametrize("executor", EXECUTORS)
 def test_a_timeout_really_cancels_an_async_step(executor):
     async def main():
         cancelled = asyncio.Event()

@@ -21,7 +21,7 @@ from support.redis_server import RedisServer
 from support.statsd_server import UdpListener, until
 
 LIMIT = 120  # seconds after which a program that hangs fails its test; none takes that long to pass
-PLACES = [{}, {"mode": "parallel", "max_workers": 2}]
+EXECUTORS = [{}, {"mode": "parallel", "max_workers": 2}]
 
 _STEPS = """
 import json
@@ -76,8 +76,8 @@ def second(tasks):
 
 with DotFlow(config=config, name="nightly-etl", workflow_id="nightly-1") as workflow:
     workflow.task.add(step=[extract, load, publish])
-    workflow.schedule(on_success=lambda tasks: tell(workflow.task.latest), on_failure=second, keep_going=True, **PLACE)
-    tell(workflow.start(resume=True, **PLACE))
+    workflow.schedule(on_success=lambda tasks: tell(workflow.task.latest), on_failure=second, keep_going=True, **EXECUTOR)
+    tell(workflow.start(resume=True, **EXECUTOR))
 """
 
 
@@ -153,7 +153,7 @@ def statsd(request):
     return request.param
 
 
-@pytest.fixture(scope="module", params=PLACES, ids=["inline", "in workers"])
+@pytest.fixture(scope="module", params=EXECUTORS, ids=["inline", "in workers"])
 def told(request, tmp_path_factory, agent, redis, statsd):
     path = tmp_path_factory.mktemp("snippet")
     with ExitStack() as stack:
@@ -162,7 +162,7 @@ def told(request, tmp_path_factory, agent, redis, statsd):
         with redis.client() as client:
             client.flushall()
         config = snippet(redis.port, slack.port, port, seconds=0.05)
-        (path / "nightly.py").write_text(f"PLACE = {request.param}\n{_STEPS}{config}{_RUNS}")
+        (path / "nightly.py").write_text(f"EXECUTOR = {request.param}\n{_STEPS}{config}{_RUNS}")
         done = subprocess.run(
             [sys.executable, "nightly.py"],
             cwd=path,

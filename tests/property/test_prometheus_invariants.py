@@ -24,7 +24,7 @@ LIMIT = 60  # seconds after which a run that hangs fails the test
 WORKFLOWS = ("one", "two")
 ERRORS = {"ValueError": ValueError, "KeyError": KeyError}
 # Where attempts run. (In worker processes a run takes too long to be made hundreds of times; see tests/integration.)
-PLACES = (
+EXECUTORS = (
     {"mode": "sequential"},
     {"mode": "background"},
     {"mode": "parallel", "executor": "thread", "max_workers": 3},
@@ -36,7 +36,7 @@ task_plans = st.tuples(
     st.sampled_from(["extract", "load"]), st.integers(0, ATTEMPTS), st.sampled_from(sorted(ERRORS)), st.integers(-9, 9)
 )
 run_plans = st.tuples(
-    st.sampled_from(WORKFLOWS), st.lists(task_plans, max_size=4), st.booleans(), st.sampled_from(PLACES)
+    st.sampled_from(WORKFLOWS), st.lists(task_plans, max_size=4), st.booleans(), st.sampled_from(EXECUTORS)
 )
 
 

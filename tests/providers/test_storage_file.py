@@ -284,7 +284,7 @@ def test_a_file_of_another_version_is_found(storage):
     assert "format 12" in damaged(storage, data.replace(b'{"dotflow":1,', b'{"dotflow":12,', 1))
 
 
-def sealed(fields, payload):
+def envelope(fields, payload):
     """A file whose sum is right, whoever wrote it."""
     rest = json.dumps(fields)[1:].encode() + b"\n" + payload
     return b'{"dotflow":1,"sha256":"%s",%s' % (hashlib.sha256(rest).hexdigest().encode(), rest)
@@ -295,7 +295,7 @@ FIELDS = {"serializer": "json", "key": KEY, "task_id": None, "workflow_id": None
 
 def test_the_test_can_seal(storage):
     storage.post(KEY, OLD)
-    storage.file(KEY).write_bytes(sealed(FIELDS, b"[1]"))
+    storage.file(KEY).write_bytes(envelope(FIELDS, b"[1]"))
     assert storage.get(KEY).storage == [1]
 
 
@@ -316,7 +316,7 @@ def test_the_test_can_seal(storage):
 )
 def test_a_file_that_somebody_else_wrote_is_refused(storage, fields, payload):
     storage.post(KEY, OLD)
-    damaged(storage, sealed(fields, payload))
+    damaged(storage, envelope(fields, payload))
 
 
 def test_a_good_file_is_good_again_after_a_new_post(storage):
@@ -399,7 +399,7 @@ def test_endless_nesting_is_refused(storage):
 def test_a_pickle_whose_class_is_gone_is_an_error_to_read(tmp_path):
     storage = StorageFile(tmp_path, serializer="pickle")
     storage.post(KEY, OLD)
-    storage.file(KEY).write_bytes(sealed({**FIELDS, "serializer": "pickle"}, b"cno_such_module\nGone\n."))
+    storage.file(KEY).write_bytes(envelope({**FIELDS, "serializer": "pickle"}, b"cno_such_module\nGone\n."))
     with pytest.raises(StorageError, match="does not load here") as caught:
         storage.get(KEY)
     assert isinstance(caught.value.__cause__, ModuleNotFoundError)

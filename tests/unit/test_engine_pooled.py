@@ -1,4 +1,4 @@
-"""What all places have in common where attempts run beside the coordinator: which one is reported next."""
+"""What all executors have in common that run attempts beside the coordinator: which one is reported next."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def test_a_retry_without_a_delay_comes_now():
     assert retried.error == "ValueError"
 
 
-def test_several_notices_under_one_title():
+def test_several_notifications_under_one_title():
     assert summary(notifications_of(load)) == "etl: 3 notifications, 1 Failed"
     assert summary(notifications_of(extract, initial_context=1)) == "etl: 2 notifications"
 

@@ -14,7 +14,7 @@ from dotflow.model.task import Task
 from dotflow.testing.contracts.base import ProviderContract, check, fail, same, together
 from dotflow.testing.contracts.killing import Killed, numbered, step_of
 from dotflow.testing.contracts.values import KEYS, PLAIN, RICH, UNKEEPABLE, exactly
-from dotflow.testing.contracts.workloads import PLACES, run_of
+from dotflow.testing.contracts.workloads import EXECUTORS, run_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -195,14 +195,14 @@ class StorageContract(ProviderContract[Storage]):
 
     # --- runs
 
-    def test_it_keeps_the_results_of_a_run_in_every_place(self) -> None:
+    def test_it_keeps_the_results_of_a_run_with_every_executor(self) -> None:
         """Wherever steps run, it is written by the coordinator."""
-        for place, how in PLACES.items():
+        for executor, how in EXECUTORS.items():
             with self.provider() as storage, numbered(storage, 3) as workflow:
                 run = run_of(workflow, **how)
-                same(_results(run), ["success"] * 3, f"the tasks {place}")
+                same(_results(run), ["success"] * 3, f"the tasks {executor}")
                 kept = [storage.get(storage.key(task)).storage for task in run.tasks]
-                same(kept, [(0,), (1,), (2,)] if how["mode"] == "parallel" else [(0,), (0, 1), (0, 1, 2)], place)
+                same(kept, [(0,), (1,), (2,)] if how["mode"] == "parallel" else [(0,), (0, 1), (0, 1, 2)], executor)
 
     def test_runs_side_by_side_keep_their_own(self) -> None:
         """Several workflows at once on one storage."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from dotflow import action
 from dotflow.testing.contracts.base import GUARD_SECONDS, P, ProviderContract, check, same, together
-from dotflow.testing.contracts.workloads import PLACES, STATUSES, eventful, mended, run_of, strange_tasks
+from dotflow.testing.contracts.workloads import EXECUTORS, STATUSES, eventful, mended, run_of, strange_tasks
 
 if TYPE_CHECKING:
     from dotflow.model.run import Run
@@ -26,11 +26,11 @@ class TelemetryContract(ProviderContract[P]):
     def check_run(self, provider: P, run: Run) -> None:
         """Yours to override: look at what has arrived of a run that has ended and was flushed."""
 
-    def test_it_follows_a_run_in_every_place(self) -> None:
+    def test_it_follows_a_run_with_every_executor(self) -> None:
         """Inline, in threads, in the background, in worker processes: nothing is raised, nothing lost."""
-        for place, how in PLACES.items():
+        for executor, how in EXECUTORS.items():
             with self.provider() as provider, eventful(**{self.argument: provider}) as workflow:
-                self._check(provider, run_of(workflow, **how), STATUSES, place)
+                self._check(provider, run_of(workflow, **how), STATUSES, executor)
 
     def test_it_follows_one_run_after_another(self) -> None:
         """One provider serves every run of a workflow."""

@@ -1,4 +1,4 @@
-"""The workflows that the suites run, and where: everything that can happen to a task, in every place it can happen in."""
+"""The workflows that the suites run, and where: everything that can happen to a task, with every executor."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
     from dotflow.model.run import Run
 
-__all__ = ["PLACES", "STATUSES", "eventful", "mended", "run_of", "strange_tasks"]
+__all__ = ["EXECUTORS", "STATUSES", "eventful", "mended", "run_of", "strange_tasks"]
 
-PLACES: dict[str, dict[str, Any]] = {
+EXECUTORS: dict[str, dict[str, Any]] = {
     "inline": {"mode": "sequential"},
     "in threads": {"mode": "sequential", "executor": "thread"},
     "in the background": {"mode": "background"},
     "in worker processes": {"mode": "parallel", "max_workers": 2},
 }
-"""The keywords of `start` for every kind of place."""
+"""The keywords of `start` for every executor, and for a run in the background."""
 
 STATUSES = ["Completed", "Failed", "Completed"]
 """How the tasks of `eventful` end."""

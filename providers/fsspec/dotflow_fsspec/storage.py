@@ -1,4 +1,4 @@
-"""Contexts as files wherever fsspec reaches: one file a context, sealed, so that what is read back is what was written."""
+"""Contexts as files wherever fsspec reaches: one file a context, in an envelope, so that what is read back is what was written."""
 
 from __future__ import annotations
 

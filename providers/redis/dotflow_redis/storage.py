@@ -1,4 +1,4 @@
-"""Contexts in Redis: one key a context, sealed, so that what is read back is what was written."""
+"""Contexts in Redis: one key a context, in an envelope, so that what is read back is what was written."""
 
 from __future__ import annotations
 

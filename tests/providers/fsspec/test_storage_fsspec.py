@@ -37,7 +37,7 @@ def server():
 
 @pytest.fixture
 def s3(server):
-    """A function that makes a storage at a place of the test's own."""
+    """A function that makes a storage at a URL of the test's own."""
     url = f"s3://{server.bucket}/{secrets.token_hex(4)}"
     made = []
 

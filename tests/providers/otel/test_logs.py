@@ -236,14 +236,14 @@ def speaks_in_spans():
 
 
 LINE_OF_INNER = next(n for n, text in enumerate(HERE.read_text().splitlines(), 1) if 'mine.warning("inner"' in text)
-PLACES = [
+EXECUTORS = [
     pytest.param({}, id="inline"),
     pytest.param({"executor": "thread"}, id="threads"),
     pytest.param({"mode": "parallel"}, id="processes"),
 ]
 
 
-@pytest.mark.parametrize("start", PLACES)
+@pytest.mark.parametrize("start", EXECUTORS)
 def test_lines_belong_to_the_attempt_and_to_the_span_that_is_current(endpoint, start, monkeypatch):
     with OtlpEndpoint() as spans:
         tracer = TracerOpenTelemetry(endpoint=spans.url)

@@ -52,7 +52,7 @@ def quiet():
     return 1
 
 
-PLACES = [
+EXECUTORS = [
     pytest.param({}, id="inline"),
     pytest.param({"executor": "thread"}, id="threads"),
     pytest.param({"mode": "parallel"}, id="processes"),
@@ -80,7 +80,7 @@ def test_what_exporting_logs_does_not_become_records(endpoint, processor):
     assert [r.body for r in endpoint.lines] == ["one", "two", "of the step itself"]
 
 
-@pytest.mark.parametrize("start", PLACES)
+@pytest.mark.parametrize("start", EXECUTORS)
 def test_what_our_own_exporter_logs_does_not_become_records(endpoint, start):
     @action
     def speak():

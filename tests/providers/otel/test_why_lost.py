@@ -28,7 +28,7 @@ def plain():
 
 
 def told_of(contained, url, **options) -> list[str]:
-    """What is told of each signal, without its number of items, the run and the place."""
+    """What is told of each signal, without its number of items, the run and the endpoint."""
     providers = {kind: provider(endpoint=url, **options) for kind, provider in KINDS.items()}
     with DotFlow(Config(**providers), name="lost") as workflow:
         workflow.task.add(plain)

@@ -212,7 +212,7 @@ def test_a_link_keeps_its_shape():
     assert "<http://t.test/?a=1&amp;b=&lt;a%7Cb&gt;%7Cx|Trace>" in message["blocks"][-1]["elements"][0]["text"]
 
 
-def test_several_notices_are_lines_of_one_message():
+def test_several_notifications_are_lines_of_one_message():
     notifications = [notification_of(name=f"t{n}", trace_url="http://t.test/{task_id}") for n in range(3)]
     message = message_of(notifications)
     check(message)
