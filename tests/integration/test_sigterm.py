@@ -64,11 +64,15 @@ def test_a_run_that_is_awaited_too(executor):
 
 def test_a_run_in_the_background_too():
     found = terminated("""
+        main_is_waiting = threading.Event()
         @action
-        def step(): block()
+        def step():
+            main_is_waiting.wait()  # the signal must not come before the `try`
+            block()
         workflow = workflow_of(step)
         run = workflow.start(mode="background")
         try:
+            main_is_waiting.set()
             run.wait()
         except SystemExit:
             run.wait()
