@@ -20,6 +20,7 @@ from dotflow.testing import (
     RecordingServer,
     RecordingTracer,
 )
+from support.threads import in_time
 
 LIMIT = 20  # seconds after which a test that hangs fails; none waits that long to pass
 CAPACITY = 10_000
@@ -78,16 +79,6 @@ def workflow_of(tasks, **config) -> DotFlow:
     return workflow
 
 
-def in_a_thread(function):
-    """Call it in a thread and fail if it does not come back."""
-    done = []
-    thread = threading.Thread(target=lambda: done.append(function()), daemon=True)
-    thread.start()
-    thread.join(LIMIT)
-    assert not thread.is_alive(), "it hangs"
-    return done[0]
-
-
 # --- a provider that hangs
 
 
@@ -95,7 +86,7 @@ def in_a_thread(function):
 def test_a_notifier_that_hangs_holds_up_neither_the_run_nor_the_server(contained, gate):
     calls, metrics = Calls(), CountingMetrics()
     workflow = workflow_of(3, notify=HungNotify(gate), server=RecordingServer(calls), metrics=metrics)
-    run = in_a_thread(workflow.start)
+    run = in_time(workflow.start)
     assert run.status == "Completed"
     assert calls.names() == [
         *("server.create_workflow", *["server.create_task"] * 3, "server.update_workflow"),
@@ -111,18 +102,18 @@ def test_a_notifier_that_hangs_holds_up_neither_the_run_nor_the_server(contained
 def test_a_notifier_that_comes_back_is_called_again(gate):
     notify = HungNotify(gate)
     workflow = workflow_of(2, notify=notify)
-    first = in_a_thread(workflow.start)
-    second = in_a_thread(workflow.start)
+    first = in_time(workflow.start)
+    second = in_time(workflow.start)
     assert first.dropped == {"notify": 4}
     assert second.dropped == {"notify": 4}
     gate.set()
     assert notify.back.wait(LIMIT)
     # It is believed to be back once its thread has told so, which is after the call: until then, calls may be lost.
-    third = in_a_thread(workflow.start)
+    third = in_time(workflow.start)
     for _ in range(1000):
         if not third.dropped:
             break
-        third = in_a_thread(workflow.start)
+        third = in_time(workflow.start)
     assert third.dropped == {}
     assert len(notify.calls.named("notify.hook_status_task")) >= 4
 
@@ -139,7 +130,7 @@ def test_a_notifier_that_hangs_after_the_end_of_the_run_has_begun(contained, gat
                 assert gate.wait(LIMIT)
 
     workflow = workflow_of(1, notify=Late(), server=RecordingServer(calls))
-    run = in_a_thread(lambda: workflow.start(on_success=lambda tasks: ended.set()))
+    run = in_time(lambda: workflow.start(on_success=lambda tasks: ended.set()))
     assert run.status == "Completed"
     assert len(calls) == 6
     assert run.dropped == {"notify": 1}
@@ -154,7 +145,7 @@ def test_both_hang_and_the_run_ends_all_the_same(contained, gate):
             assert gate.wait(LIMIT)
 
     workflow = workflow_of(2, notify=HungNotify(gate), server=HungServer())
-    run = in_a_thread(workflow.start)
+    run = in_time(workflow.start)
     assert run.status == "Completed"
     assert run.dropped == {"notify": 4, "server": 6}
     assert len(contained) == 2
@@ -169,7 +160,7 @@ def test_a_run_that_drains_neither_waits_for_the_calls_of_another_nor_drops_them
     background_queue.put(second, "server", "update", lambda: begun.set() or gate.wait(LIMIT))
     assert begun.wait(LIMIT)
     background_queue.put(second, "server", "update", lambda: delivered.append("second"))
-    in_a_thread(lambda: background_queue.close(first, 2 * LIMIT))
+    in_time(lambda: background_queue.close(first, 2 * LIMIT))
     gate.set()
     background_queue.close(second, LIMIT)
     assert delivered == ["second"]
@@ -185,7 +176,7 @@ def test_a_flood_is_bounded_counted_and_told_once(contained, gate):
     workflow = DotFlow(Config(notify=notify, metrics=metrics, drain_timeout=LIMIT), name="w")
     tasks = 6_000
     workflow.task.add(step=[good] * tasks)
-    run = in_a_thread(lambda: workflow.start(on_success=lambda tasks: gate.set()))
+    run = in_time(lambda: workflow.start(on_success=lambda tasks: gate.set()))
     delivered = len(notify.calls)
     assert run.status == "Completed"
     assert run.dropped["notify"] == metrics.lost["notify"] == 2 * tasks - delivered
@@ -231,7 +222,7 @@ def test_how_many_calls_wait_is_told_and_comes_back_to_none(gate):
         gate.set()
 
     seen: list[int] = []
-    run = in_a_thread(lambda: workflow.start(on_success=listen))
+    run = in_time(lambda: workflow.start(on_success=listen))
     assert not run.dropped
     assert len(notify.calls) == 20
     # Of 10 `create_task`, 20 `update_task`, 3 calls for the workflow and 20 of the notifier: those after the one that hangs.
@@ -255,7 +246,7 @@ def test_calls_that_are_lost_wait_no_longer(contained, gate, patience, capacity)
     for _ in range(5):
         background_queue.put(run, "notify", "hook", lambda: None)
     assert 0 < metrics.waiting[-1] <= capacity
-    in_a_thread(lambda: background_queue.close(run, 0.01))
+    in_time(lambda: background_queue.close(run, 0.01))
     assert metrics.lost["notify"] == 6
     assert metrics.waiting[-1] == 0
     assert min(metrics.waiting) == 0
@@ -335,7 +326,7 @@ def test_a_flush_that_hangs_starves_no_other(contained, gate, hung):
             hung_name = name
         else:
             providers[name] = flushing(kind)
-    run = in_a_thread(workflow_of(1, **providers).start)
+    run = in_time(workflow_of(1, **providers).start)
     assert run.status == "Completed"
     for name, provider in providers.items():
         assert len(provider.calls.named("any.flush")) == (name != hung_name)
@@ -375,6 +366,6 @@ def test_a_close_that_hangs_starves_no_other(contained, gate):
 
     workflow = workflow_of(1, tracer=HungClose(), server=Closing())
     workflow.start()
-    in_a_thread(workflow.close)
+    in_time(workflow.close)
     assert closed == [0.2]
     assert [line.split(";")[0] for line in contained] == ["tracer.close raised TimeoutError"]

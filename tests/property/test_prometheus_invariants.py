@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import functools
 from collections import Counter
 
 import pytest
@@ -17,6 +17,7 @@ from dotflow.model.task import Task
 from dotflow.names import metrics as names
 from dotflow.testing import FakeClock
 from dotflow_prometheus import OVERFLOW, MetricsPrometheus
+from support.threads import at_once
 
 ATTEMPTS = 3
 MAX_SERIES = 2
@@ -177,11 +178,7 @@ def test_the_series_of_real_runs_add_up(plans):
 @given(st.lists(run_plans, min_size=2, max_size=5))
 def test_the_series_of_runs_side_by_side_add_up(plans):
     watch = Watch()
-    threads = [threading.Thread(target=watch.run, args=(plan,)) for plan in plans]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(LIMIT)
+    at_once(*(functools.partial(watch.run, plan) for plan in plans))
     assert not watch.broken
     assert len(watch.runs) == len(plans)
     total = Totals(watch.metrics.registry)

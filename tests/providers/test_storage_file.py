@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -20,6 +21,7 @@ from dotflow import Context, DotflowError, Task, action
 from dotflow.abc import Storage
 from dotflow.errors import InvalidChoice, InvalidOption, SerializationError, StorageError
 from dotflow.providers import StorageFile
+from support.threads import at_once
 
 KEY = "nightly:load"
 OLD = Context(
@@ -549,11 +551,7 @@ def run_together(calls):
         except BaseException as error:
             errors.append(error)
 
-    threads = [threading.Thread(target=run, args=(call,)) for call in calls]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(*(functools.partial(run, call) for call in calls))
     if errors:
         raise errors[0]
 

@@ -1,4 +1,4 @@
-"""Steps, runs and programs for the tests of MetricsOpenTelemetry."""
+"""Steps, runs and programs for the tests of metrics providers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import textwrap
-import threading
 import time
 from contextlib import contextmanager
 
@@ -20,6 +19,7 @@ from dotflow.model.task import Task
 NAME = "nightly"
 LIMIT = 20  # seconds after which what hangs fails; nothing waits that long to pass
 SECOND_NS = 1_000_000_000
+RUN_SPAN, TASK_SPAN = "c" * 16, "d" * 16  # the ids of `Headers`
 
 
 @action
@@ -81,16 +81,6 @@ def task_of(name="good", workflow=NAME, span=None, duration=1.0):
     return task
 
 
-def in_time(function):
-    """Call it in a thread, and fail if it does not come back."""
-    done = []
-    thread = threading.Thread(target=lambda: done.append(function()), daemon=True)
-    thread.start()
-    thread.join(LIMIT)
-    assert done, "it hangs"
-    return done[0]
-
-
 def scraped(prometheus):
     """The series of a MetricsPrometheus."""
     return {(s.name, frozenset(s.labels.items())): s.value for f in prometheus.registry.collect() for s in f.samples}
@@ -112,10 +102,10 @@ class Headers(Tracer):
     def end_task(self, task): ...
 
     def workflow_carrier(self, run):
-        return {"traceparent": f"00-{self.trace_id}-{'c' * 16}-{self.flags}"}
+        return {"traceparent": f"00-{self.trace_id}-{RUN_SPAN}-{self.flags}"}
 
     def carrier(self, task):
-        return {"traceparent": f"00-{self.trace_id}-{'d' * 16}-{self.flags}"}
+        return {"traceparent": f"00-{self.trace_id}-{TASK_SPAN}-{self.flags}"}
 
 
 def exemplars(endpoint):

@@ -20,6 +20,7 @@ from dotflow_fsspec import MissingFilesystem, StorageFsspec
 from support.garbling import Garbling
 from support.raising import raises
 from support.s3_server import S3Server
+from support.threads import in_time
 
 pytest.importorskip("moto.server", reason="moto is not installed")
 pytest.importorskip("s3fs", reason="s3fs is not installed")
@@ -48,16 +49,6 @@ def s3(server):
     yield make
     for storage in made:
         storage.close(1)
-
-
-def in_time(function):
-    """What it returns; fails if it hangs."""
-    found = []
-    thread = threading.Thread(target=lambda: found.append(function()), daemon=True)
-    thread.start()
-    thread.join(LIMIT)
-    assert found, "it hangs, or has raised"
-    return found[0]
 
 
 # --- local files

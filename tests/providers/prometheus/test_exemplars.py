@@ -5,34 +5,11 @@ from __future__ import annotations
 import pytest
 
 from dotflow import Config, DotFlow, action
-from dotflow.abc import Tracer
 from dotflow.model.task import SpanContext, Task
 from dotflow.names import metrics as names
+from support.metrics_runs import RUN_SPAN, TASK_SPAN, Headers
 
 NAME = "nightly"
-RUN_SPAN, TASK_SPAN = "c" * 16, "d" * 16
-
-
-class Headers(Tracer):
-    """Makes no spans, only their ids."""
-
-    def __init__(self, flags="01", trace_id="ab" * 16):
-        self.flags = flags
-        self.trace_id = trace_id
-
-    def start_workflow(self, workflow_id, **kwargs): ...
-
-    def end_workflow(self, workflow_id, **kwargs): ...
-
-    def start_task(self, task): ...
-
-    def end_task(self, task): ...
-
-    def workflow_carrier(self, run):
-        return {"traceparent": f"00-{self.trace_id}-{RUN_SPAN}-{self.flags}"}
-
-    def carrier(self, task):
-        return {"traceparent": f"00-{self.trace_id}-{TASK_SPAN}-{self.flags}"}
 
 
 @action

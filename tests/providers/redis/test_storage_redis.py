@@ -15,6 +15,7 @@ from dotflow_redis import StorageRedis
 from support import redis_server
 from support.garbling import NONSENSE, Garbling
 from support.raising import raises
+from support.threads import in_time
 
 LIMIT = 20  # seconds after which a test that hangs fails; none waits that long to pass
 PASSWORD = "pa:ss/word@x"
@@ -50,16 +51,6 @@ def storage(server):
     storage = StorageRedis(port=server.port)
     yield storage
     storage.close(1)
-
-
-def in_time(function):
-    """What it returns; fails if it hangs."""
-    found = []
-    thread = threading.Thread(target=lambda: found.append(function()), daemon=True)
-    thread.start()
-    thread.join(LIMIT)
-    assert found, "it hangs, or has raised"
-    return found[0]
 
 
 def until(condition):

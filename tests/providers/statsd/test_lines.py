@@ -17,6 +17,7 @@ from dotflow.providers import SchedulerInterval, StorageFile
 from dotflow_statsd import MetricsStatsd
 from support.raising import raises
 from support.statsd_server import UdpListener
+from support.threads import at_once
 
 _LARGEST = 1432
 
@@ -216,11 +217,7 @@ def test_gauges_of_many_threads_end_at_what_is_true(listener):
             metrics.background_queued(1)
             metrics.background_queued(-1)
 
-    threads = [threading.Thread(target=changes) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(*[changes] * 4)
     metrics.telemetry_dropped("logs", 1)
     metrics.close(5)
     listener.wait_for("dotflow.telemetry.dropped.logs:1|c")

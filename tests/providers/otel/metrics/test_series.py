@@ -29,6 +29,7 @@ from support.metrics_runs import (
     task_of,
 )
 from support.otlp_metrics import CUMULATIVE, OtlpMetricsEndpoint
+from support.threads import at_once
 
 OF_SCHEDULES = (names.SCHEDULE_SKIPPED, names.SCHEDULE_LATENESS, names.WORKFLOW_EXPECTED_INTERVAL)
 
@@ -124,11 +125,7 @@ def test_what_waits_is_counted_from_all_threads_and_across_closes(endpoint, metr
             metrics.background_queued(1)
             metrics.background_queued(-1)
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(*[work] * 4)
     metrics.flush(5.0)
     assert endpoint.total("dotflow.background.queued") == 2
     metrics.close(5.0)
