@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from support.otlp import OtlpEndpoint
-from support.programs import Ended, program
+from support.programs import Ended, interrupted, program
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="sends SIGTERM")
 
@@ -22,12 +22,7 @@ EXECUTORS = {
 
 
 def terminated(text: str) -> Ended:
-    with program(text) as process:
-        for line in process.stdout:
-            if line == "ready\n":
-                break
-        process.send_signal(signal.SIGTERM)
-        return Ended(process)
+    return interrupted(text, signal.SIGTERM)
 
 
 @pytest.mark.parametrize("executor", EXECUTORS.values(), ids=EXECUTORS)

@@ -76,6 +76,13 @@ class Scheduled:
                 self.workers.add(int(rest))
             missing.discard(word)
 
+    def drains(self, signum, word):
+        """It gets a signal, and its steps may go on once it begins to end; `word` is what it says when it has."""
+        self.process.send_signal(signum)
+        self.until("draining")
+        self.let_go()
+        self.until(word)
+
     def let_go(self):
         """Let the steps go on, those that come to the pipe later too."""
         self.writer = os.open(self.gate, os.O_RDWR)  # which waits for no reader
@@ -148,10 +155,7 @@ with workflow:
 def test_sigterm_lets_the_current_runs_finish(run, mode, overlap, runs):
     schedule = run(SCHEDULE.format(mode=mode, overlap=overlap))
     schedule.until("begun", "full")
-    schedule.process.send_signal(signal.SIGTERM)
-    schedule.until("draining")
-    schedule.let_go()
-    schedule.until("returned")
+    schedule.drains(signal.SIGTERM, "returned")
     status, counted = schedule.ended()
     assert status == 0
     assert check_balance(counted, "workflow_completed") == runs
@@ -161,10 +165,7 @@ def test_sigterm_lets_the_current_runs_finish(run, mode, overlap, runs):
 def test_sigint_lets_the_current_run_finish_and_then_interrupts(run):
     schedule = run(SCHEDULE.format(mode="parallel", overlap="skip"))
     schedule.until("begun", "full")
-    schedule.process.send_signal(signal.SIGINT)
-    schedule.until("draining")
-    schedule.let_go()
-    schedule.until("interrupted")
+    schedule.drains(signal.SIGINT, "interrupted")
     _, counted = schedule.ended()
     assert check_balance(counted, "workflow_completed") == 1
 

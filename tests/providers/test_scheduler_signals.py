@@ -80,6 +80,17 @@ class Child:
         self.process.stdin.write("\n")
         self.process.stdin.flush()
 
+    def is_told(self, signum):
+        """While its run goes on it gets a signal."""
+        self.expect("running")
+        self.send(signum)
+        self.expect("draining")
+
+    def finishes(self, *lines):
+        """Its run may end now, and the program after it."""
+        self.let_go()
+        self.expect("finished", *lines)
+
     def ends_with(self, returncode):
         self.expect("")
         assert self.process.wait(PATIENCE) == returncode
@@ -91,31 +102,23 @@ posix_only = pytest.mark.skipif(sys.platform == "win32", reason="signals are sen
 @posix_only
 def test_sigterm_finishes_the_run_and_start_returns():
     with Child(START) as child:
-        child.expect("running")
-        child.send(signal.SIGTERM)
-        child.expect("draining")
-        child.let_go()
-        child.expect("finished", "returned", "restored True")
+        child.is_told(signal.SIGTERM)
+        child.finishes("returned", "restored True")
         child.ends_with(0)
 
 
 @posix_only
 def test_sigint_finishes_the_run_and_start_raises():
     with Child(START) as child:
-        child.expect("running")
-        child.send(signal.SIGINT)
-        child.expect("draining")
-        child.let_go()
-        child.expect("finished", "interrupted", "restored True")
+        child.is_told(signal.SIGINT)
+        child.finishes("interrupted", "restored True")
         child.ends_with(0)
 
 
 @posix_only
 def test_a_second_sigint_interrupts_at_once():
     with Child(START) as child:
-        child.expect("running")
-        child.send(signal.SIGINT)
-        child.expect("draining")
+        child.is_told(signal.SIGINT)
         child.send(signal.SIGINT)
         child.expect("interrupted", "restored True")
         child.ends_with(0)
@@ -124,9 +127,7 @@ def test_a_second_sigint_interrupts_at_once():
 @posix_only
 def test_a_second_sigterm_kills():
     with Child(START) as child:
-        child.expect("running")
-        child.send(signal.SIGTERM)
-        child.expect("draining")
+        child.is_told(signal.SIGTERM)
         child.send(signal.SIGTERM)
         child.ends_with(-signal.SIGTERM)
 
@@ -151,11 +152,8 @@ def test_the_handler_of_the_program_is_called_after_the_run():
     scheduler.start(run)
     """
     with Child(code) as child:
-        child.expect("running")
-        child.send(signal.SIGTERM)
-        child.expect("draining")
-        child.let_go()
-        child.expect("finished")
+        child.is_told(signal.SIGTERM)
+        child.finishes()
         child.ends_with(7)
 
 
@@ -165,11 +163,8 @@ def test_stop_may_be_called_by_a_signal_handler():
     signal.signal(signal.SIGUSR1, lambda signum, frame: scheduler.stop())
     """
     with Child(textwrap.dedent(code) + START) as child:
-        child.expect("running")
-        child.send(signal.SIGUSR1)
-        child.expect("draining")
-        child.let_go()
-        child.expect("finished", "returned", "restored True")
+        child.is_told(signal.SIGUSR1)
+        child.finishes("returned", "restored True")
         child.ends_with(0)
 
 
@@ -197,8 +192,7 @@ def test_an_ignored_signal_stays_ignored():
         child.send(signal.SIGINT)
         child.send(signal.SIGTERM)
         child.expect("draining")
-        child.let_go()
-        child.expect("finished", "returned", "restored False")
+        child.finishes("returned", "restored False")
         child.ends_with(0)
 
 

@@ -6,12 +6,14 @@ import json
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
+
+from support.http_server import HttpServer, QuietHandler
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterator, Mapping
+    from http.server import BaseHTTPRequestHandler
 
 LIMIT = 30  # seconds after which something that hangs fails a test; none waits that long to pass
 
@@ -54,12 +56,8 @@ class HttpReceiver:
         self._script = list(script)
         self._came = threading.Condition()
         self._stopped = threading.Event()
-        self._server = self._listen()
-        if tls is not None:
-            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
-        self.port: int = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
-        self._thread.start()
+        self._server = HttpServer(self._handler(), tls=tls)
+        self.port = self._server.port
 
     def __enter__(self) -> HttpReceiver:
         return self
@@ -85,14 +83,12 @@ class HttpReceiver:
         """Stop listening, as often as wanted; from then on connections are refused."""
         if not self._stopped.is_set():
             self._stopped.set()
-            self._server.shutdown()
-            self._thread.join()
-            self._server.server_close()
+            self._server.stop()
 
-    def _listen(self) -> ThreadingHTTPServer:
+    def _handler(self) -> type[QuietHandler]:
         receiver = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(QuietHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 receiver._answer(self, Received("POST", self.path, dict(self.headers), body))
@@ -103,12 +99,7 @@ class HttpReceiver:
             def do_CONNECT(self) -> None:
                 receiver._answer(self, Received("CONNECT", self.path, dict(self.headers), b""))
 
-            def log_message(self, *_: object) -> None:
-                """Quiet: a test prints its own failures."""
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        server.daemon_threads = True
-        return server
+        return Handler
 
     def _answer(self, handler: BaseHTTPRequestHandler, request: Received) -> None:
         with self._came:

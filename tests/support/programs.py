@@ -110,11 +110,11 @@ def ended(text):
         return Ended(process)
 
 
-def interrupted(text):
-    """Run a program, send it Ctrl-C when it is ready, and look at how it ended."""
+def interrupted(text, signum=signal.SIGINT):
+    """Run a program, send it Ctrl-C or another signal when it is ready, and look at how it ended."""
     with program(text) as process:
         for line in process.stdout:
             if line == "ready\n":
                 break
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signum)
         return Ended(process)

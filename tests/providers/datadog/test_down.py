@@ -48,7 +48,7 @@ def failing(tmp_path):
             self.end_headers()
             self.wfile.write(b"{}")
 
-        do_POST = do_GET = do_PUT  # noqa: N815
+        do_POST = do_GET = do_PUT
 
         def log_message(self, *_):
             """Quiet."""

@@ -75,7 +75,7 @@ def answering(respond):
             paths.append(self.path)
             respond(self)
 
-        do_PUT = do_POST  # noqa: N815
+        do_PUT = do_POST
 
         def do_GET(self):
             paths.append(f"GET {self.path}")
