@@ -13,8 +13,22 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, LogRecordExporter, LogRecordExportResult
 
-from dotflow import Config, DotFlow
+from dotflow import Config, DotFlow, action
 from support.otlp import OtlpEndpoint
+
+mine = logging.getLogger("mine")
+
+
+@action(name="talk")
+def talk():
+    """Writes a line of its own."""
+    mine.info("read %d rows", 300, extra={"rows": 300})
+
+
+@action
+def quiet():
+    """Writes none."""
+    return 1
 
 
 @dataclass(frozen=True)

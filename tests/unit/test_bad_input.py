@@ -21,22 +21,6 @@ def good():
     return 1
 
 
-@pytest.fixture
-def ran():
-    return []
-
-
-@pytest.fixture
-def workflow(ran):
-    """A workflow of one task that tells when it runs; a test of bad input must leave it as it is."""
-    workflow = DotFlow(Config(listeners=[ran.append]), name="w")
-    workflow.task.add(step=good)
-    yield workflow
-    assert workflow.task.count() == 1
-    assert workflow.task.latest is None
-    assert ran == []
-
-
 def test_all_errors_have_one_base_and_a_built_in_beside_it():
     own = [getattr(errors, name) for name in errors.__all__ if name != "DotflowError"]
     assert own

@@ -6,7 +6,7 @@ import functools
 
 import pytest
 
-from dotflow import Config, DotFlow, DotflowError, action, errors
+from dotflow import DotFlow, DotflowError, action, errors
 from dotflow.abc import Storage
 from support.raising import raises
 
@@ -14,22 +14,6 @@ from support.raising import raises
 @action(name="good")
 def good():
     return 1
-
-
-@pytest.fixture
-def ran():
-    return []
-
-
-@pytest.fixture
-def workflow(ran):
-    """A workflow of one task that tells when it runs; a test of bad input must leave it as it is."""
-    workflow = DotFlow(Config(listeners=[ran.append]), name="w")
-    workflow.task.add(step=good)
-    yield workflow
-    assert workflow.task.count() == 1
-    assert workflow.task.latest is None
-    assert ran == []
 
 
 # --- a step without @action

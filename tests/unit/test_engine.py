@@ -8,31 +8,17 @@ import uuid
 
 import pytest
 
-from dotflow import Config, Context, DotFlow, Run, Task, action
+from dotflow import Config, Context, DotFlow, Task, action
 from dotflow.errors import DotflowError, RunFailed
 from dotflow.testing import FakeClock, RecordingTracer, SequentialIds
+from support.workflows import good, statuses, workflow_of
 
 LIMIT = 20  # seconds after which a test that hangs fails; none waits that long to pass
 
 
 @action
-def good(previous_context):
-    return (previous_context.storage or 0) + 1
-
-
-@action
 def bad():
     raise ValueError("no good")
-
-
-def workflow_of(*steps, **config) -> DotFlow:
-    workflow = DotFlow(Config(**config), name="w", workflow_id="w-1")
-    workflow.task.add(step=list(steps))
-    return workflow
-
-
-def statuses(run: Run) -> list[str]:
-    return [str(task.status) for task in run.tasks]
 
 
 # --- after a failure

@@ -10,25 +10,11 @@ import threading
 
 import pytest
 
-from dotflow import Config, DotFlow, Run, action
+from dotflow import DotFlow, action
 from dotflow.errors import RunTimeout
+from support.workflows import good, statuses, workflow_of
 
 LIMIT = 20  # seconds after which a test that hangs fails; none waits that long to pass
-
-
-@action
-def good(previous_context):
-    return (previous_context.storage or 0) + 1
-
-
-def workflow_of(*steps, **config) -> DotFlow:
-    workflow = DotFlow(Config(**config), name="w", workflow_id="w-1")
-    workflow.task.add(step=list(steps))
-    return workflow
-
-
-def statuses(run: Run) -> list[str]:
-    return [str(task.status) for task in run.tasks]
 
 
 def test_a_step_may_start_a_workflow():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import subprocess
 import sys
 import textwrap
@@ -23,32 +22,16 @@ from dotflow.providers import LogStructlog, TracerOpenTelemetry
 from dotflow_otel.logs.attributes import plain
 from dotflow_otel.logs.provider import LogOpenTelemetry
 from support.otlp import OtlpEndpoint
-from support.otlp_logs import InMemory, Kept, LogsEndpoint, in_memory, logging_with, run
+from support.otlp_logs import InMemory, Kept, LogsEndpoint, in_memory, logging_with, mine, quiet, run, talk
 
 HERE = Path(__file__)
-mine = logging.getLogger("mine")
-
-
-@pytest.fixture(autouse=True)
-def _environment(monkeypatch):
-    for name in [name for name in os.environ if name.startswith("OTEL_")]:
-        monkeypatch.delenv(name)
+pytestmark = pytest.mark.usefixtures("no_otel_variables")
 
 
 @pytest.fixture
 def endpoint():
     with LogsEndpoint() as listening:
         yield listening
-
-
-@action(name="talk")
-def talk():
-    mine.info("read %d rows", 300, extra={"rows": 300})
-
-
-@action
-def quiet():
-    return 1
 
 
 @action(retry=2, name="fails")

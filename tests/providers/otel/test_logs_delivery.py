@@ -25,31 +25,26 @@ from dotflow.names import logs
 from dotflow_otel.logs.outbox import LogOutbox
 from dotflow_otel.logs.provider import LogOpenTelemetry
 from support.otlp import OtlpEndpoint
-from support.otlp_logs import InMemory, Kept, LogsEndpoint, grpc_endpoint, in_memory, logging_with, run
+from support.otlp_logs import (
+    InMemory,
+    Kept,
+    LogsEndpoint,
+    grpc_endpoint,
+    in_memory,
+    logging_with,
+    mine,
+    quiet,
+    run,
+    talk,
+)
 
-mine = logging.getLogger("mine")
-
-
-@pytest.fixture(autouse=True)
-def _environment(monkeypatch):
-    for name in [name for name in os.environ if name.startswith("OTEL_")]:
-        monkeypatch.delenv(name)
+pytestmark = pytest.mark.usefixtures("no_otel_variables")
 
 
 @pytest.fixture
 def endpoint():
     with LogsEndpoint() as listening:
         yield listening
-
-
-@action(name="talk")
-def talk():
-    mine.info("read %d rows", 300, extra={"rows": 300})
-
-
-@action
-def quiet():
-    return 1
 
 
 EXECUTORS = [

@@ -8,7 +8,6 @@ import pytest
 
 from dotflow import Config, DotFlow, action
 from dotflow.names import metrics as names
-from dotflow.testing import FakeClock
 
 SECOND_NS = 1_000_000_000
 NAME = "nightly"
@@ -42,16 +41,6 @@ CONTRACT_SERIES = {
     "dotflow_background_queued",
     "dotflow_build_info",
 }
-
-
-@pytest.fixture
-def clock():
-    return FakeClock()
-
-
-@pytest.fixture
-def flow(metrics, clock):
-    return DotFlow(Config(metrics=metrics, clock=clock), name=NAME)
 
 
 def steps(clock):

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dotflow import Config, DotFlow
-from dotflow.testing import FakeClock
 from dotflow_otel.metrics.provider import MetricsOpenTelemetry
-from support.metrics_runs import NAME
 from support.otlp_metrics import OtlpMetricsEndpoint
 
 
@@ -34,13 +31,3 @@ def make(endpoint):
 @pytest.fixture
 def metrics(make):
     return make()
-
-
-@pytest.fixture
-def clock():
-    return FakeClock()
-
-
-@pytest.fixture
-def flow(metrics, clock):
-    return DotFlow(Config(metrics=metrics, clock=clock), name=NAME)
