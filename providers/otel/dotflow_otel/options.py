@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 from dotflow.errors import InvalidOption
 from dotflow.model.action import check_seconds
 
-__all__ = ["check_provider", "check_timeout"]
+__all__ = ["check_provider", "check_timeout", "number_in"]
 
 _METHODS = {"TracerProvider": "get_tracer", "MeterProvider": "get_meter", "LoggerProvider": "get_logger"}
 
@@ -21,3 +23,9 @@ def check_timeout(seconds: object) -> None:
     check_seconds("shutdown_timeout", seconds)
     if not seconds:
         raise InvalidOption(f"shutdown_timeout={seconds!r}: seconds, above 0")
+
+
+def number_in(variable: str, default: int) -> int:
+    """The whole number above 0 that an environment variable holds, else the default."""
+    text = os.environ.get(variable, "").strip()
+    return int(text) if text.isdecimal() and int(text) > 0 else default

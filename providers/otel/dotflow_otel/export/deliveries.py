@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["Deliveries", "Gate", "hush", "hushed", "told_why"]
+__all__ = ["Counted", "Deliveries", "Gate", "hush", "hushed", "told_why"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -175,3 +175,28 @@ class Gate:
             yield refused, f"{self.capacity} others were waiting to be sent to {self._where}"
         if failed := self._deliveries.take_failed():
             yield failed, f"not delivered to {self._where}{self._deliveries.why}"
+
+
+class Counted:
+    """What an outbox of either signal tells of the items that it has taken in: those that its gate let in."""
+
+    _deliveries: Deliveries
+    _gate: Gate
+
+    @property
+    def taken(self) -> int:
+        """How many items have been taken in so far."""
+        return self._gate.taken
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether items have been taken in that are neither sent nor given up yet."""
+        return self._gate.is_waiting
+
+    def give_up(self, taken: int) -> None:
+        """Count as lost what is not sent yet of the first so many that were taken in. It will not be tried again."""
+        self._deliveries.give_up(taken)
+
+    def take_lost(self) -> Iterator[tuple[int, str]]:
+        """How many items were lost since this was last asked, and why."""
+        return self._gate.take_lost()

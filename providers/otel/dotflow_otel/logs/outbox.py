@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import TYPE_CHECKING
 
@@ -14,10 +13,11 @@ from opentelemetry.sdk.environment_variables import (
     OTEL_BLRP_SCHEDULE_DELAY,
 )
 
-from dotflow_otel.export.deliveries import Deliveries, Gate
+from dotflow_otel.export.deliveries import Counted, Deliveries, Gate
+from dotflow_otel.options import number_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from opentelemetry.sdk._logs import ReadableLogRecord, ReadWriteLogRecord
 
@@ -31,7 +31,7 @@ _BREATH_SECONDS = 0.0005
 _BREATHS = 200  # for a batch at most
 
 
-class LogOutbox(LogRecordProcessor):
+class LogOutbox(Counted, LogRecordProcessor):
     """The SDK's batch processor, with the records that do not get through counted.
 
     The SDK's queue drops the oldest record when it is full; this one refuses the newest before that happens. To encode a
@@ -44,11 +44,11 @@ class LogOutbox(LogRecordProcessor):
     def __init__(self, exporter: LogRecordExporter, where: str, delay: float | None = None) -> None:
         """`delay`: seconds that a record waits at most for others, unless `OTEL_BLRP_SCHEDULE_DELAY` says so."""
         self._deliveries = Deliveries(exporter)
-        self._gate = Gate(self._deliveries, _setting(OTEL_BLRP_MAX_QUEUE_SIZE, _CAPACITY), where)
+        self._gate = Gate(self._deliveries, number_in(OTEL_BLRP_MAX_QUEUE_SIZE, _CAPACITY), where)
         self._batch = BatchLogRecordProcessor(
             _WatchedExporter(exporter, self._deliveries),
-            schedule_delay_millis=_setting(OTEL_BLRP_SCHEDULE_DELAY, round(delay * 1000) if delay else _DELAY_MILLIS),
-            max_export_batch_size=min(_setting(OTEL_BLRP_MAX_EXPORT_BATCH_SIZE, _BATCH), self._gate.capacity),
+            schedule_delay_millis=number_in(OTEL_BLRP_SCHEDULE_DELAY, round(delay * 1000) if delay else _DELAY_MILLIS),
+            max_export_batch_size=min(number_in(OTEL_BLRP_MAX_EXPORT_BATCH_SIZE, _BATCH), self._gate.capacity),
             max_queue_size=self._gate.capacity,
         )
         self._breaths = 0
@@ -62,24 +62,6 @@ class LogOutbox(LogRecordProcessor):
         self._batch.on_emit(log_record)
         if waiting * 2 > self._gate.capacity:
             self._give_way()
-
-    @property
-    def is_waiting(self) -> bool:
-        """Whether records have been taken in that are neither sent yet nor given up."""
-        return self._gate.is_waiting
-
-    @property
-    def taken(self) -> int:
-        """How many records have been taken in."""
-        return self._gate.taken
-
-    def give_up(self, taken: int) -> None:
-        """Count what is left of the first `taken` records as lost, and do not send it."""
-        self._deliveries.give_up(taken)
-
-    def take_lost(self) -> Iterator[tuple[int, str]]:
-        """How many records were lost since this was last asked, and why."""
-        return self._gate.take_lost()
 
     def shutdown(self) -> None:
         """Send what is there and shut the exporter down."""
@@ -118,8 +100,3 @@ class _WatchedExporter(LogRecordExporter):
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         """Flush the exporter; `timeout_millis` is milliseconds."""
         return self._exporter.force_flush(timeout_millis)
-
-
-def _setting(name: str, default: int) -> int:
-    value = os.environ.get(name, "").strip()
-    return int(value) if value.isdecimal() and int(value) > 0 else default

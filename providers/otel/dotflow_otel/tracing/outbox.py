@@ -16,10 +16,11 @@ from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
 from dotflow.names.spans import RUN_TRIGGER
-from dotflow_otel.export.deliveries import Deliveries, Gate
+from dotflow_otel.export.deliveries import Counted, Deliveries, Gate
+from dotflow_otel.options import number_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import ReadableSpan, Span
@@ -33,7 +34,7 @@ _ROOM_FOR_RUNS = 64
 _BREATH_SECONDS = 0.0005  # one for a batch of 512, while the exporter has not begun with it
 
 
-class Outbox(SpanProcessor):
+class Outbox(Counted, SpanProcessor):
     """The SDK's batch processor, with the spans that do not get through counted.
 
     The SDK's queue drops the oldest span when it is full. This one refuses the newest before that happens, which can be
@@ -47,10 +48,10 @@ class Outbox(SpanProcessor):
     def __init__(self, exporter: SpanExporter, where: str, delay: float | None = None) -> None:
         """`delay`: seconds that a span waits at most for others, unless `OTEL_BSP_SCHEDULE_DELAY` says so."""
         self._deliveries = Deliveries(exporter)
-        self._gate = Gate(self._deliveries, _number(OTEL_BSP_MAX_QUEUE_SIZE, _DEFAULT_CAPACITY), where, _more_for)
+        self._gate = Gate(self._deliveries, number_in(OTEL_BSP_MAX_QUEUE_SIZE, _DEFAULT_CAPACITY), where, _more_for)
         millis = None if delay is None or OTEL_BSP_SCHEDULE_DELAY in os.environ else delay * 1000
         # The SDK makes no processor at all whose batches are larger than its queue.
-        batch = min(_number(OTEL_BSP_MAX_EXPORT_BATCH_SIZE, _DEFAULT_BATCH), self._gate.capacity)
+        batch = min(number_in(OTEL_BSP_MAX_EXPORT_BATCH_SIZE, _DEFAULT_BATCH), self._gate.capacity)
         # Below a whole batch the exporter has no reason to begin, so there is nothing to wait for.
         self._breathe_from = min(batch, self._gate.capacity - 1)
         self._batch = BatchSpanProcessor(
@@ -73,24 +74,6 @@ class Outbox(SpanProcessor):
         self._batch.on_end(span)
         if waiting >= self._breathe_from and not self._deliveries.is_busy:
             time.sleep(_BREATH_SECONDS)
-
-    @property
-    def taken(self) -> int:
-        """How many spans have been taken in so far."""
-        return self._gate.taken
-
-    @property
-    def is_waiting(self) -> bool:
-        """Whether spans have been taken in that are neither sent nor given up yet."""
-        return self._gate.is_waiting
-
-    def give_up(self, taken: int) -> None:
-        """Count as lost what is not sent yet of the first so many that were taken in. It will not be tried again."""
-        self._deliveries.give_up(taken)
-
-    def take_lost(self) -> Iterator[tuple[int, str]]:
-        """How many spans were lost since this was last asked, and why."""
-        return self._gate.take_lost()
 
     def shutdown(self) -> None:
         """Send what is there and shut the exporter down, which may still be busy with what was given up."""
@@ -128,8 +111,3 @@ class _WatchedExporter(SpanExporter):
 
 def _more_for(span: ReadableSpan) -> int:
     return _ROOM_FOR_RUNS if RUN_TRIGGER in (span.attributes or ()) else 0
-
-
-def _number(variable: str, default: int) -> int:
-    text = os.environ.get(variable, "").strip()
-    return int(text) if text.isdecimal() and int(text) > 0 else default
