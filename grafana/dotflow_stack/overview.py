@@ -10,7 +10,6 @@ from dotflow_stack.board import VIEW, board, row
 from dotflow_stack.panels import (
     COUNT,
     GREEN_TO_RED,
-    RED_TO_GREEN,
     SECONDS,
     durations,
     heat,
@@ -24,6 +23,7 @@ from dotflow_stack.panels import (
 )
 from dotflow_stack.promql import JOB, RANGE, WORKFLOW, gauge, increase, last_run, observed, quantile
 from dotflow_stack.rules import FAILURE_RATIO, LAST_SUCCESS
+from dotflow_stack.runs import run_duration, running, success_ratio
 
 if TYPE_CHECKING:
     from grafana_foundation_sdk.builders.dashboard import Dashboard
@@ -55,7 +55,6 @@ def overview() -> Dashboard:
 
 def _now() -> Row:
     failing = f"sum(min by (job, workflow) ({last_run()}) == bool 0)"
-    good = increase(names.WORKFLOW_COMPLETED, window=RANGE)
     return row(
         "Now",
         number(
@@ -72,7 +71,7 @@ def _now() -> Row:
             COUNT,
             GREEN_TO_RED,
         ),
-        number("Running", "Runs going on now.", f"sum({gauge(names.WORKFLOW_ACTIVE)})", COUNT),
+        running(),
         number(
             "Most overdue",
             "The longest time since a success, in intervals of its schedule: above 2, WorkflowNoRecentSuccess fires.",
@@ -80,25 +79,14 @@ def _now() -> Row:
             "short",
             ((None, "green"), (1.5, "yellow"), (2, "red")),
         ),
-        number(
-            "Success ratio",
-            "Of the runs that ended in the time shown, the share that ended well.",
-            f"{good} / {observed(names.WORKFLOW_DURATION, window=RANGE)}",
-            "percentunit",
-            RED_TO_GREEN,
-        ),
+        success_ratio(),
         number(
             "Finished runs",
             "Runs that ended in the time shown.",
             observed(names.WORKFLOW_DURATION, window=RANGE),
             COUNT,
         ),
-        number(
-            "Run duration, p95",
-            "95 % of the runs in the time shown took no longer.",
-            quantile(0.95, names.WORKFLOW_DURATION, window=RANGE),
-            SECONDS,
-        ),
+        run_duration(),
         number(
             "Schedule lateness, p95",
             "Time from the tick of a schedule to the start of its run.",

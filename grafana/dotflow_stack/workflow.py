@@ -11,7 +11,6 @@ from dotflow_stack.jaeger import search_url
 from dotflow_stack.panels import (
     COUNT,
     OK_OR_FAILED,
-    RED_TO_GREEN,
     SECONDS,
     durations,
     heat,
@@ -22,8 +21,9 @@ from dotflow_stack.panels import (
     stacked,
     valued,
 )
-from dotflow_stack.promql import JOB, RANGE, TASK, WORKFLOW, gauge, increase, last_run, mean, observed, quantile, spent
+from dotflow_stack.promql import JOB, RANGE, TASK, WORKFLOW, gauge, increase, last_run, mean, quantile, spent
 from dotflow_stack.rules import LAST_SUCCESS
+from dotflow_stack.runs import run_duration, running, success_ratio
 
 if TYPE_CHECKING:
     from grafana_foundation_sdk.builders.dashboard import Dashboard
@@ -68,7 +68,6 @@ def _now() -> Row:
         "short",
         ((None, "red"), (1, "green")),
     )
-    good = increase(names.WORKFLOW_COMPLETED, window=RANGE)
     panels = [
         last.mappings([OK_OR_FAILED]),
         number(
@@ -77,20 +76,9 @@ def _now() -> Row:
             f"time() - max({LAST_SUCCESS}{{{JOB}, {WORKFLOW}}})",
             SECONDS,
         ),
-        number("Running", "Runs going on now.", f"sum({gauge(names.WORKFLOW_ACTIVE)})", COUNT),
-        number(
-            "Success ratio",
-            "Of the runs that ended in the time shown, the share that ended well.",
-            f"{good} / {observed(names.WORKFLOW_DURATION, window=RANGE)}",
-            "percentunit",
-            RED_TO_GREEN,
-        ),
-        number(
-            "Run duration, p95",
-            "95 % of the runs in the time shown took no longer.",
-            quantile(0.95, names.WORKFLOW_DURATION, window=RANGE),
-            SECONDS,
-        ),
+        running(),
+        success_ratio(),
+        run_duration(),
         number(
             "Interval",
             "From tick to tick of its schedule.",

@@ -26,3 +26,17 @@ def flow(metrics, clock):
 def no_otel_variables(monkeypatch):
     for name in [name for name in os.environ if name.startswith("OTEL_")]:
         monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def closed():
+    """Takes providers, and closes them after the test."""
+    taken = []
+
+    def take(provider):
+        taken.append(provider)
+        return provider
+
+    yield take
+    for provider in taken:
+        provider.close(5.0)

@@ -56,17 +56,9 @@ def fetch(url, accept=None):
 
 
 @pytest.fixture
-def make():
-    """Makes providers, and closes them after the test."""
-    made = []
-
-    def make_one(*args, **kwargs):
-        made.append(MetricsPrometheus(*args, **kwargs))
-        return made[-1]
-
-    yield make_one
-    for metrics in made:
-        metrics.close(5.0)
+def make(closed):
+    """Makes providers, which are closed after the test."""
+    return lambda *args, **options: closed(MetricsPrometheus(*args, **options))
 
 
 @pytest.fixture

@@ -266,19 +266,19 @@ def test_workflows_beyond_the_limit(make, scrape):
     assert scrape(metrics).value(names.WORKFLOW_ACTIVE, workflow=OVERFLOW) == 2
 
 
+def check_overflow(seen, metric, label, values):
+    """The series of a metric by one of its labels; three measurements had to share the last of them."""
+    assert {s.labels[label]: s.value for s in seen.samples(metric.series[0])} == values
+    assert seen.value(names.TELEMETRY_DROPPED, **DROPPED) == 3
+
+
 @pytest.mark.contained
 def test_types_of_errors_beyond_the_limit(make, scrape, records):
     metrics = make(port=0, max_series=2)
     for number in range(5):
         metrics.task_failed(task_of(errors=[error(f"Error{number}")]))
     metrics.task_failed(task_of(errors=[error("Error0")]))
-    seen = scrape(metrics)
-    assert {s.labels["error_type"]: s.value for s in seen.samples(names.TASK_ERRORS.series[0])} == {
-        "Error0": 2,
-        "Error1": 1,
-        OVERFLOW: 3,
-    }
-    assert seen.value(names.TELEMETRY_DROPPED, **DROPPED) == 3
+    check_overflow(scrape(metrics), names.TASK_ERRORS, "error_type", {"Error0": 2, "Error1": 1, OVERFLOW: 3})
     assert len(records) == 1
 
 
@@ -288,13 +288,7 @@ def test_recorded_names_beyond_the_limit(make, scrape, records):
     for number in range(5):
         metrics.task_completed(recorded(task_of(), **{f"rows_{number}": number}))
     metrics.task_completed(recorded(task_of(), rows_0=7))
-    seen = scrape(metrics)
-    assert {s.labels["name"]: s.value for s in seen.samples(names.TASK_RECORDED.series[0])} == {
-        "rows_0": 7,
-        "rows_1": 1,
-        OVERFLOW: 4,
-    }
-    assert seen.value(names.TELEMETRY_DROPPED, **DROPPED) == 3
+    check_overflow(scrape(metrics), names.TASK_RECORDED, "name", {"rows_0": 7, "rows_1": 1, OVERFLOW: 4})
     assert len(records) == 1
 
 

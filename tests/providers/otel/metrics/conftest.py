@@ -15,17 +15,10 @@ def endpoint():
 
 
 @pytest.fixture
-def make(endpoint):
-    """Makes providers that send to the endpoint, and closes them after the test."""
-    made = []
-
-    def make_one(**kwargs):
-        made.append(MetricsOpenTelemetry(**{"endpoint": endpoint.url, "shutdown_timeout": 10.0, **kwargs}))
-        return made[-1]
-
-    yield make_one
-    for metrics in made:
-        metrics.close(5.0)
+def make(endpoint, closed):
+    """Makes providers that send to the endpoint, and are closed after the test."""
+    usual = {"endpoint": endpoint.url, "shutdown_timeout": 10.0}
+    return lambda **options: closed(MetricsOpenTelemetry(**{**usual, **options}))
 
 
 @pytest.fixture
