@@ -33,15 +33,20 @@ def huge():
         raise
 
 
-def test_an_error_of_megabytes_leaves_its_span_and_those_of_others(caplog):
-    with (
-        OtlpEndpoint() as endpoint,
-        DotFlow(Config(tracer=TracerOpenTelemetry(endpoint=endpoint.url)), name="large") as workflow,
-    ):
+def run_of_megabytes(caplog, **config):
+    """Run both steps with one provider, which loses nothing; their tasks."""
+    with DotFlow(Config(**config), name="large") as workflow:
         workflow.task.add([plain, huge])
         run = workflow.start()
+        tasks = workflow.result_task()
     caplog.clear()
     assert run.dropped == {}
+    return tasks
+
+
+def test_an_error_of_megabytes_leaves_its_span_and_those_of_others(caplog):
+    with OtlpEndpoint() as endpoint:
+        tasks = run_of_megabytes(caplog, tracer=TracerOpenTelemetry(endpoint=endpoint.url))
     assert len(endpoint.spans) == 3
     span = endpoint.one("task huge")
     ((_, _, event),) = span.events
@@ -52,18 +57,12 @@ def test_an_error_of_megabytes_leaves_its_span_and_those_of_others(caplog):
     assert len(event["exception.message"]) < MESSAGE + _NOTE
     assert "in huge" in event["exception.stacktrace"]
     assert len(event["exception.stacktrace"]) < STACKTRACE + _NOTE
-    assert len(workflow.result_task()[1].errors[0].message) == _HUGE + 11
+    assert len(tasks[1].errors[0].message) == _HUGE + 11
 
 
 def test_lines_of_megabytes_too(caplog):
-    with (
-        LogsEndpoint() as endpoint,
-        DotFlow(Config(log=LogOpenTelemetry(endpoint=endpoint.url)), name="large") as workflow,
-    ):
-        workflow.task.add([plain, huge])
-        run = workflow.start()
-    caplog.clear()
-    assert run.dropped == {}
+    with LogsEndpoint() as endpoint:
+        run_of_megabytes(caplog, log=LogOpenTelemetry(endpoint=endpoint.url))
     line, caught = endpoint.lines
     assert len(line.body) < LINE + _NOTE
     assert len(line.attributes["payload"]) < LINE + _NOTE
