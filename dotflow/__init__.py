@@ -7,18 +7,7 @@ these has a folder of its own.
 
 from typing import TYPE_CHECKING
 
-from dotflow.config import Config
-from dotflow.errors import DotflowError
-from dotflow.model.action import action
-from dotflow.model.context import Context
-from dotflow.model.current import carrier
-from dotflow.model.measurements import record
-from dotflow.model.run import Run
-from dotflow.model.status import TypeStatus
-from dotflow.model.task import Task
-from dotflow.observe import observability
 from dotflow.version import warn_of_the_other
-from dotflow.workflow import DotFlow
 
 __all__ = [
     "Config",
@@ -37,13 +26,50 @@ __all__ = [
 warn_of_the_other(__path__)
 del warn_of_the_other
 
+# A module that only defines steps, which every worker imports, must not bring the engine along.
+_DOOR = {
+    "Config": "config",
+    "Context": "model.context",
+    "DotFlow": "workflow",
+    "DotflowError": "errors",
+    "Run": "model.run",
+    "Task": "model.task",
+    "TypeStatus": "model.status",
+    "action": "model.action",
+    "carrier": "model.current",
+    "observability": "observe",
+    "record": "model.measurements",
+}
+# What `import dotflow` alone makes reachable, as in `dotflow.events.TaskEnded`.
+_MODULES = ("abc", "config", "errors", "events", "model", "options", "providers", "toolkit", "version", "workflow")
+
 if TYPE_CHECKING:
+    from dotflow.config import Config
+    from dotflow.errors import DotflowError
+    from dotflow.model.action import action
+    from dotflow.model.context import Context
+    from dotflow.model.current import carrier
+    from dotflow.model.measurements import record
+    from dotflow.model.run import Run
+    from dotflow.model.status import TypeStatus
+    from dotflow.model.task import Task
+    from dotflow.observe import observability
+    from dotflow.workflow import DotFlow
+
     __version__: str
 else:
 
-    def __getattr__(name: str) -> str:
-        if name == "__version__":
-            from dotflow.version import version
+    def __getattr__(name: str) -> object:
+        from importlib import import_module
 
-            return version()
+        if name == "__version__":
+            return import_module("dotflow.version").version()
+        if name in _DOOR:
+            found = globals()[name] = getattr(import_module(f"dotflow.{_DOOR[name]}"), name)
+            return found
+        if name in _MODULES:
+            return import_module(f"dotflow.{name}")
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__, "__version__"})

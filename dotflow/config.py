@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from dotflow.abc import Log, Metrics, Notify, Scheduler, Server, Storage, Tracer
 from dotflow.errors import InvalidOption, NotCallableObject
 from dotflow.model.action import check_seconds
 from dotflow.model.clock import Clock, IdSource, RandomIds, SystemClock
-from dotflow.model.events import Event
 from dotflow.providers import defaults
+
+if TYPE_CHECKING:
+    from dotflow.model.events import Event
 
 __all__ = ["Config"]
 
 P = TypeVar("P")
-Listener = Callable[[Event], object]
+Listener = Callable[["Event"], object]
 
 
 class Config:
@@ -67,6 +68,8 @@ def _provider(name: str, given: P | None, contract: type[P], default: Callable[[
         return default()
     if not isinstance(given, contract):
         raise NotCallableObject(name, given, contract)
+    import inspect  # here, because it takes as long to import as the contracts
+
     for method in _methods_of(contract):
         if inspect.iscoroutinefunction(getattr(given, method, None)):
             raise InvalidOption(
@@ -85,6 +88,8 @@ def _listeners(given: Sequence[Listener]) -> tuple[Listener, ...]:
     for listener in given:
         if not callable(listener):
             raise InvalidOption(f"listeners=[..., {listener!r}]: a listener is called with each event, this cannot be")
+        import inspect
+
         if inspect.iscoroutinefunction(listener):
             raise InvalidOption(
                 f"listeners=[..., {listener!r}]: it is `async def`, and nobody would await it; write `def`"

@@ -7,8 +7,6 @@ import logging
 import os
 import sys
 import threading
-import uuid
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dotflow.abc.hooks import overridden
@@ -33,6 +31,7 @@ from dotflow.options import StartOptions
 from dotflow.providers.defaults import SchedulerDefault
 
 if TYPE_CHECKING:
+    import uuid
     from asyncio import AbstractEventLoop
     from collections.abc import Callable
     from concurrent.futures import Executor
@@ -66,9 +65,7 @@ class DotFlow:
             raise _no_config(config)
         self.config = config or Config()
         self.name = _text("name", name) or _program_name()
-        self.workflow_id = (
-            _text("workflow_id", workflow_id) or storable(os.environ.get("WORKFLOW_ID", "")) or str(uuid.uuid4())
-        )
+        self.workflow_id = _text("workflow_id", workflow_id) or storable(os.environ.get("WORKFLOW_ID", "")) or _new_id()
         self.task = TaskBuilder(self._describe, self._declare)
         self._containment = Containment(self.config.metrics)
         self._background_queue = BackgroundQueue(self._containment, on_change=self._measure_queue())
@@ -332,11 +329,19 @@ def _refuse_while_imported_again() -> None:
 
 
 def _text(field: str, value: object) -> str | None:
-    if value is None or isinstance(value, uuid.UUID):
-        return None if value is None else str(value)
+    if value is None:
+        return None
+    if "uuid" in sys.modules and isinstance(value, sys.modules["uuid"].UUID):
+        return str(value)
     if not is_text(value):
         raise InvalidOption(f"{field}={value!r}: a non-empty text that UTF-8 can hold")
     return value
+
+
+def _new_id() -> str:
+    import uuid
+
+    return str(uuid.uuid4())
 
 
 def _program_name() -> str:
@@ -344,5 +349,7 @@ def _program_name() -> str:
     path = getattr(sys.modules.get("__main__"), "__file__", None)
     if not path:
         return "workflow"
-    file = Path(path)
-    return storable(file.resolve().parent.name if file.stem == "__main__" else file.stem)
+    stem, _ = os.path.splitext(os.path.basename(path))  # noqa: PTH119, PTH122 - pathlib takes as long to import as the engine
+    if stem == "__main__":
+        stem = os.path.basename(os.path.dirname(os.path.realpath(path)))  # noqa: PTH119, PTH120
+    return storable(stem)

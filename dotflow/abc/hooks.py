@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dotflow.abc.log import Log
@@ -24,7 +24,7 @@ _idle: set[Callable[..., Any]] = set()
 
 def does_nothing(provider: _P) -> _P:
     """A class decorator: the methods that this very class defines need never be called."""
-    _idle.update(function for function in vars(provider).values() if inspect.isfunction(function))
+    _idle.update(function for function in vars(provider).values() if isinstance(function, FunctionType))
     return provider
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import pickle
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +11,6 @@ from dotflow.errors import InputChanged, SerializationError, StorageError, Stora
 from dotflow.model.context import Context, from_ns
 from dotflow.model.task import SpanContext
 from dotflow.names import logs
-from dotflow.toolkit import codec
 
 if TYPE_CHECKING:
     from dotflow.abc import Storage
@@ -146,6 +143,11 @@ class Checkpoints:
 
 def _fingerprint(value: object) -> str:
     """SHA-256 over the value as exact JSON, else as a pickle; of a value that is neither, its type."""
+    import hashlib  # here, because few storages keep what this is for
+    import pickle
+
+    from dotflow.toolkit import codec
+
     try:
         data = codec.encode(value)
     except (SerializationError, StorageError):

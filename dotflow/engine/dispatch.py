@@ -5,12 +5,10 @@ What is not configured drops out when the table is bound, so it costs nothing pe
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dotflow.abc.hooks import overridden
-from dotflow.model import events
 from dotflow.model.task import SpanContext, Task
 from dotflow.names import logs
 from dotflow.providers.defaults import LogDefault
@@ -44,10 +42,10 @@ class _Row(NamedTuple):
 
 
 class _Moment(NamedTuple):
-    """The rows of a moment in the order written, and the event that listeners get after all of them."""
+    """The rows of a moment in the order written, and the name of the event that listeners get after all of them."""
 
     rows: tuple[_Row, ...]
-    event: type[events.Event] | None
+    event: str | None
 
 
 class _Binding(NamedTuple):
@@ -186,12 +184,12 @@ def _post_status(binding: _Binding, method: Callable[..., Any]) -> Callable[[Run
 _Shape = Callable[[_Binding, Callable[..., Any]], Callable[[Any], object]]
 
 
-def _before(event: type[events.Event] | None, *rows: tuple[str, str, _Shape]) -> _Moment:
+def _before(event: str | None, *rows: tuple[str, str, _Shape]) -> _Moment:
     """A moment before something: providers are called in the order written."""
     return _Moment(tuple(_Row(*row) for row in rows), event)
 
 
-def _after(event: type[events.Event] | None, *rows: tuple[str, str, _Shape]) -> _Moment:
+def _after(event: str | None, *rows: tuple[str, str, _Shape]) -> _Moment:
     """A moment after something: providers are called in reverse, so what was opened first is closed last."""
     return _Moment(tuple(_Row(*row) for row in reversed(rows)), event)
 
@@ -200,7 +198,7 @@ def _after(event: type[events.Event] | None, *rows: tuple[str, str, _Shape]) -> 
 # fmt: off
 _MOMENTS: Mapping[str, _Moment] = {
     "workflow_started": _before(
-        events.WorkflowStarted,
+        "WorkflowStarted",
         ("tracer", "start_workflow", _opening),
         ("tracer", "workflow_carrier", _span_of_run),
         ("metrics", "workflow_started", _opening),
@@ -209,9 +207,9 @@ _MOMENTS: Mapping[str, _Moment] = {
         ("server", "create_task", _post_first_tasks),
         ("server", "update_workflow", _post_status),
     ),
-    "task_queued": _before(events.TaskQueued),
+    "task_queued": _before("TaskQueued"),
     "task_started": _before(
-        events.TaskStarted,
+        "TaskStarted",
         ("tracer", "start_task", _task),
         ("tracer", "carrier", _span_of_task),
         ("metrics", "task_started", _task),
@@ -220,30 +218,30 @@ _MOMENTS: Mapping[str, _Moment] = {
         ("server", "update_task", _post_task),
     ),
     "task_restored": _before(
-        events.TaskRestored,
+        "TaskRestored",
         ("tracer", "restore_task", _task),
         ("metrics", "task_restored", _task),
         ("log", "info", _task_line(logs.TASK_RESTORED)),
         ("server", "update_task", _post_task),
     ),
     "attempt_started": _before(
-        events.AttemptStarted,
+        "AttemptStarted",
         ("tracer", "start_attempt", _task),
         ("tracer", "carrier", _span_of_attempt),
     ),
     "attempt_ended": _after(
-        events.AttemptEnded,
+        "AttemptEnded",
         ("tracer", "end_attempt", _task),
     ),
     "task_retrying": _after(
-        events.TaskRetrying,
+        "TaskRetrying",
         ("metrics", "task_retried", _task),
         ("log", "warning", _task_line(logs.TASK_RETRYING)),
         ("notify", "hook_status_task", _post_task),
         ("server", "update_task", _post_task),
     ),
     "task_completed": _after(
-        events.TaskEnded,
+        "TaskEnded",
         ("tracer", "end_task", _task),
         ("metrics", "task_completed", _task),
         ("log", "info", _task_line(logs.TASK_COMPLETED)),
@@ -251,7 +249,7 @@ _MOMENTS: Mapping[str, _Moment] = {
         ("server", "update_task", _post_task),
     ),
     "task_failed": _after(
-        events.TaskEnded,
+        "TaskEnded",
         ("tracer", "end_task", _task),
         ("metrics", "task_failed", _task),
         ("log", "error", _task_line(logs.TASK_FAILED)),
@@ -259,14 +257,14 @@ _MOMENTS: Mapping[str, _Moment] = {
         ("server", "update_task", _post_task),
     ),
     "workflow_completed": _after(
-        events.WorkflowEnded,
+        "WorkflowEnded",
         ("tracer", "end_workflow", _closing),
         ("metrics", "workflow_completed", _duration),
         ("log", "info", _run_line(logs.WORKFLOW_COMPLETED)),
         ("server", "update_workflow", _post_status),
     ),
     "workflow_failed": _after(
-        events.WorkflowEnded,
+        "WorkflowEnded",
         ("tracer", "end_workflow", _closing),
         ("metrics", "workflow_failed", _duration),
         ("log", "error", _run_line(logs.WORKFLOW_FAILED)),
@@ -342,8 +340,10 @@ class Dispatch:
         """The calls where a task has no more than one attempt, which may be nothing to the tracer."""
         return calls if config.tracer.every_attempt else tuple(call for call in calls if call.provider != "tracer")
 
-    def _tell(self, listener: Callable[[Any], object], event: type[events.Event]) -> Callable[[Any], object]:
-        run = self._run
+    def _tell(self, listener: Callable[[Any], object], name: str) -> Callable[[Any], object]:
+        from dotflow.model import events  # here, because a run without listeners has no use for it
+
+        run, event = self._run, getattr(events, name)
         if not issubclass(event, events.TaskEvent):
             return lambda _: listener(event(time_ns=run.now_ns, run=run))
         make = events.maker(event)
@@ -356,6 +356,8 @@ def _name_of(listener: object) -> str:
 
 def _wants_run(method: Callable[..., Any]) -> Callable[[Run], dict[str, Run]]:
     """`{"run": run}` for a method that names a parameter `run`, nothing for one that does not."""
-    if "run" in inspect.signature(method).parameters:
+    from inspect import signature  # here, because few programs have a provider that this is asked of
+
+    if "run" in signature(method).parameters:
         return lambda run: {"run": run}
     return lambda _: {}

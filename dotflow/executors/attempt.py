@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextvars
 import os
-import platform
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -29,7 +28,16 @@ Carried = Mapping[str, Any]
 
 _NOTHING: Carried = {}
 
-_HOST = platform.node()
+
+def _host() -> str:
+    if hasattr(os, "uname"):
+        return os.uname().nodename
+    import platform
+
+    return platform.node()
+
+
+_HOST = _host()
 
 
 class _Process:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from dotflow.executors.attempt import run_attempt
 from dotflow.executors.base import Executor
-from dotflow.executors.threads import ThreadExecutor
 
 if TYPE_CHECKING:
     import asyncio
 
     from dotflow.executors.attempt import Attempt, Sides
     from dotflow.executors.base import InterruptGate
+    from dotflow.executors.threads import ThreadExecutor
     from dotflow.model.clock import Clock
     from dotflow.model.outcome import Outcome
 
@@ -43,19 +43,21 @@ class InlineExecutor(Executor):
         self._interrupts = interrupts
         self._detached = detached or loop is not None
         self._waiting: deque[Attempt] = deque()
-        self._helper = ThreadExecutor(clock, sides, 1, ends_program=True, loop=loop)
+        self._loop = loop
+        self._helper: ThreadExecutor | None = None
+        self._woken = False
 
     def submit(self, attempt: Attempt) -> None:
         """Keep the attempt for the next call of `next`, or lend it to the helper."""
         if self._detached or attempt.timeout or (attempt.step.is_async and _is_under_a_loop()):
-            self._helper.submit(attempt)
+            (self._helper or self._make_helper()).submit(attempt)
         else:
             self._waiting.append(attempt)
 
     def next(self, timeout: float | None) -> tuple[Attempt, Outcome] | None:
         """Run the attempt that was submitted. In the calling thread it takes as long as it takes."""
         if not self._waiting:
-            return self._helper.next(timeout)
+            return self._helper.next(timeout) if self._helper is not None else None
         attempt = self._waiting.popleft()
         interrupts = self._interrupts
         interrupts.open = True
@@ -67,15 +69,27 @@ class InlineExecutor(Executor):
 
     def wake(self) -> None:
         """Make a wait for the helper look at what has changed."""
-        self._helper.wake()
+        self._woken = True  # before looking: whoever makes a helper meanwhile wakes it
+        if self._helper is not None:
+            self._helper.wake()
 
     def cancel(self) -> None:
         """Give up the attempt in the helper. One in the calling thread cannot be given up: it is what calls."""
-        self._helper.cancel()
+        if self._helper is not None:
+            self._helper.cancel()
 
     def close(self) -> None:
         """Let the helper end."""
-        self._helper.close()
+        if self._helper is not None:
+            self._helper.close()
+
+    def _make_helper(self) -> ThreadExecutor:
+        from dotflow.executors.threads import ThreadExecutor  # here, because most runs need none
+
+        self._helper = helper = ThreadExecutor(self._clock, self._sides, 1, ends_program=True, loop=self._loop)
+        if self._woken:
+            helper.wake()
+        return helper
 
 
 def _is_under_a_loop() -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 import time
 from typing import TYPE_CHECKING, Protocol
 
@@ -57,6 +57,6 @@ class RandomIds:
 
     def run_id(self) -> str:
         """128 random bits as hex; all of them random, so ratio samplers see an even spread."""
-        while not (bits := secrets.randbits(128)):
+        while not any(bits := os.urandom(16)):
             pass
-        return f"{bits:032x}"
+        return bits.hex()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 __all__ = ["Context", "from_ns"]
 
@@ -12,6 +14,8 @@ def from_ns(time_ns: int | None) -> datetime | None:
     """An aware UTC datetime (microseconds) from nanoseconds since the epoch; None stays None."""
     if time_ns is None:
         return None
+    from datetime import datetime, timezone
+
     seconds, rest = divmod(time_ns, 1_000_000_000)
     return datetime.fromtimestamp(seconds, timezone.utc).replace(microsecond=rest // 1000)
 

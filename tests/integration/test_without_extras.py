@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 import textwrap
 
 import pytest
+
+import dotflow
 
 _OPTIONAL = (
     *("opentelemetry", "prometheus_client", "google.protobuf", "requests"),
@@ -16,6 +19,16 @@ _OURS = tuple(
     f"dotflow_{name}" for name in ["apprise", "datadog", "fsspec", "otel", "prometheus", "redis", "slack", "statsd"]
 )
 _LAZY = (*_OPTIONAL, *_OURS, "structlog", "orjson", "cronsim", "asyncio")
+# Of the standard library and our own dependencies, what takes long to import and a bare run has no use for.
+_UNUSED_IN_A_RUN = (
+    *("cloudpickle", "concurrent.futures", "multiprocessing", "importlib.metadata", "pickle", "hashlib", "secrets"),
+    *("json", "decimal", "zoneinfo", "pathlib", "platform", "dotflow.events", "dotflow.model.events"),
+    *("dotflow.toolkit.codec", "dotflow.executors.threads", "dotflow.executors.processes"),
+)
+_UNUSED_IN_A_MODULE_OF_STEPS = (
+    *(*_UNUSED_IN_A_RUN, "uuid", "logging", "dotflow.workflow", "dotflow.config", "dotflow.abc", "dotflow.providers"),
+    *("dotflow.engine", "dotflow.executors", "dotflow.toolkit"),
+)
 
 _BLOCK = f"""
 import sys
@@ -99,31 +112,56 @@ def test_observability_names_the_missing_extra_too():
     assert 'pip install "dotflow-sdk[otel]"' in done.stderr
 
 
-def test_importing_dotflow_imports_nothing_that_is_not_used():
-    program = f"""
-        import sys
-        import dotflow, dotflow.abc, dotflow.events, dotflow.providers
-        loaded = [name for name in {_LAZY!r} if name in sys.modules]
-        assert not loaded, loaded
-    """
-    done = python(program)
+def loaded_after(program, names):
+    """Which of the modules are loaded once the program has run, in a Python that loads nothing on its own."""
+    done = python(f"{textwrap.dedent(program)}\nimport sys\nprint([name for name in {names!r} if name in sys.modules])")
     assert done.returncode == 0, done.stderr
+    return ast.literal_eval(done.stdout.splitlines()[-1])
+
+
+def test_importing_dotflow_imports_nothing_that_is_not_used():
+    program = "import dotflow, dotflow.abc, dotflow.events, dotflow.providers"
+    assert loaded_after(program, _LAZY) == []
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import dotflow",
+        "from dotflow import Context, action, carrier, record",
+        "from dotflow import TypeStatus, DotflowError, action",
+    ],
+)
+def test_a_module_of_steps_does_not_bring_the_engine_along(program):
+    """Worker processes import it too."""
+    assert loaded_after(program, (*_LAZY, *_UNUSED_IN_A_MODULE_OF_STEPS)) == []
+
+
+@pytest.mark.parametrize("name", ["abc", "config", "errors", "events", "model", "providers", "toolkit", "workflow"])
+def test_a_module_is_reached_through_dotflow_without_an_import_of_its_own(name):
+    assert python(f"import dotflow\nprint(dotflow.{name}.__name__)").stdout == f"dotflow.{name}\n"
+
+
+def test_a_name_that_does_not_exist_is_no_attribute():
+    done = python("import dotflow\ndotflow.Workflow")
+    assert "AttributeError: module 'dotflow' has no attribute 'Workflow'" in done.stderr
+
+
+def test_all_names_come_with_a_star():
+    done = python("from dotflow import *\nprint(sorted(name for name in globals() if not name.startswith('_')))")
+    assert ast.literal_eval(done.stdout) == sorted(dotflow.__all__)
 
 
 def test_a_bare_run_imports_nothing_that_is_not_used():
-    program = f"""
-        import sys
+    program = """
         from dotflow import DotFlow, action
 
         @action
         def step():
             return 1
 
-        workflow = DotFlow()
+        workflow = DotFlow(workflow_id="bare")
         workflow.task.add(step)
         workflow.start().raise_for_status()
-        loaded = [name for name in {_LAZY!r} if name in sys.modules]
-        assert not loaded, loaded
     """
-    done = python(program)
-    assert done.returncode == 0, done.stderr
+    assert loaded_after(program, (*_LAZY, *_UNUSED_IN_A_RUN)) == []
