@@ -8,12 +8,10 @@ attend to the attempt, for their halves for workers would set up a second teleme
 from __future__ import annotations
 
 import functools
-import inspect
 import os
 import pickle
 import threading
 import time
-import uuid
 from collections import OrderedDict
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -157,12 +155,12 @@ class _Home:
             os.register_at_fork(after_in_child=self._moved_in)
 
     def _moved_in(self) -> None:
-        self._name = uuid.uuid4().hex
+        self._name = os.urandom(16).hex()
         self._runs: dict[str, _Local] = {}
 
     def enter(self, sides: Sides) -> str:
         """What a run's payloads are to have as their `sender`; `sides` are its providers' own."""
-        sender = f"{self._name}-{uuid.uuid4().hex}"
+        sender = f"{self._name}-{os.urandom(16).hex()}"
         self._runs[sender] = _Local(sides)
         return sender
 
@@ -274,8 +272,10 @@ def brought_along() -> Mapping[str, Any]:
 
 def _globals_of(step: Step) -> Mapping[str, Any]:
     """The globals of a step of the script, which travelled with it; nothing if it is of a module that was imported."""
+    from inspect import unwrap
+
     for call in (step.call, *(method for _, method in step.methods)):
-        function: Any = inspect.unwrap(named_part(call.target))
+        function: Any = unwrap(named_part(call.target))
         names: dict[str, Any] = getattr(getattr(function, "__func__", function), "__globals__", {})
         if names.get("__name__") == "__main__":
             return names

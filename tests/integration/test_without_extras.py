@@ -165,3 +165,22 @@ def test_a_bare_run_imports_nothing_that_is_not_used():
         workflow.start().raise_for_status()
     """
     assert loaded_after(program, (*_LAZY, *_UNUSED_IN_A_RUN)) == []
+
+
+def test_a_worker_process_does_not_bring_the_engine_along():
+    program = """
+        from dotflow import DotFlow, action
+
+        @action
+        def look():
+            import sys
+            return sorted(name for name in sys.modules if name.startswith("dotflow."))
+
+        workflow = DotFlow(name="workers")
+        workflow.task.add(look)
+        workflow.start(mode="parallel").raise_for_status()
+        (loaded,) = workflow.result_storage()
+        print([name for name in loaded if name.startswith(("dotflow.engine", "dotflow.config", "dotflow.workflow"))])
+        print("dotflow.executors.worker" in loaded)
+    """
+    assert python(program).stdout == "[]\nTrue\n"
