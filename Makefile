@@ -8,7 +8,8 @@ help:
 	@echo "make run     the example, fully instrumented"
 	@echo "make test    the tests"
 	@echo "make check   linting, typing, import directions and the tests"
-	@echo "make bench   the benchmarks"
+	@echo "make bench   what a task, a run and an import cost, beside other libraries (bench-all: more figures of ours)"
+	@echo "make bench-guard     instructions a task, compared with the stored baseline (bench-baseline: move it)"
 	@echo "make diagram what imports what, written into docs/architecture.md again"
 
 $(BIN)/python:
@@ -55,6 +56,14 @@ bench: .venv/dev.stamp
 	@$(BIN)/python benchmarks/otel_metrics.py
 	@$(BIN)/python benchmarks/parallel.py
 	@$(BIN)/python benchmarks/collector_down.py
+
+.PHONY: bench-all bench-guard bench-baseline
+# Counts instructions, so a busy machine does not turn it red; needs valgrind, and says so where it is missing.
+bench-guard: .venv/dev.stamp
+	@$(BIN)/python benchmarks/instructions.py
+
+bench-baseline: .venv/dev.stamp
+	@$(BIN)/python benchmarks/instructions.py --move-baseline
 
 diagram: .venv/dev.stamp
 	@$(BIN)/python tests/support/import_graph.py
