@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from dotflow.abc.hooks import overridden
+from dotflow.abc.hooks import condition_of, overridden
 from dotflow.model.task import SpanContext, Task
 from dotflow.names import logs
-from dotflow.providers.defaults import LogDefault
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -131,23 +130,17 @@ def _duration(_: _Binding, method: Callable[..., Any]) -> Callable[[Run], object
 
 
 def _task_line(event: str) -> _Shape:
-    def shape(binding: _Binding, method: Callable[..., Any]) -> Callable[[Task], object]:
-        enabled = _default_log_enabled(binding, method)
-        if enabled is None:
+    def shape(_: _Binding, method: Callable[..., Any]) -> Callable[[Task], object]:
+        wanted = condition_of(method)
+        if wanted is None:
             return lambda task: method(event=event, task=task)
-        return lambda task: method(event=event, task=task) if enabled() else None
+        return lambda task: method(event=event, task=task) if wanted() else None
 
     return shape
 
 
 def _run_line(event: str) -> _Shape:
     return lambda _, method: lambda run: method(event=event, run=run)
-
-
-def _default_log_enabled(binding: _Binding, method: Callable[..., Any]) -> Callable[[], bool] | None:
-    """What tells whether the default log writes at all, before it is called: who configures no log pays for none."""
-    log = getattr(method, "__self__", None)
-    return log.enabled_for(binding.method) if type(log) is LogDefault else None
 
 
 def _post_task(binding: _Binding, method: Callable[..., Any]) -> Callable[[Task], object]:

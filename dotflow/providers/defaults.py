@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from dotflow.abc import Log, Metrics, Notify, Scheduler, Server, Storage, Tracer
-from dotflow.abc.hooks import does_nothing
+from dotflow.abc.hooks import does_nothing, only_if
 from dotflow.model.context import Context
 from dotflow.names import logs
 from dotflow.toolkit.log_fields import fields_of
@@ -72,10 +72,7 @@ class LogDefault(Log):
     def __init__(self) -> None:
         self._logger = logging.getLogger(logs.LOGGER)
 
-    def enabled_for(self, method: str) -> Callable[[], bool]:
-        """What tells, whenever it is asked, whether a method of this log writes its lines."""
-        return functools.partial(self._logger.isEnabledFor, getattr(logging, method.upper()))
-
+    @only_if(lambda log: functools.partial(log._logger.isEnabledFor, logging.INFO))  # noqa: SLF001 - its own
     def info(self, **kwargs: Any) -> None:
         """Write at INFO."""
         if self._logger.isEnabledFor(logging.INFO):
