@@ -3,14 +3,18 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10 p
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: help run test lint typing check bench diagram wheel clean
+# pytest in parallel; `auto` is settled in tests/conftest.py.
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
+
+.PHONY: help run test test-rest test-all lint typing check bench bench-all bench-guard bench-baseline diagram wheel clean
 help:
-	@echo "make run     the example, fully instrumented"
-	@echo "make test    the tests"
-	@echo "make check   linting, typing, import directions and the tests"
-	@echo "make bench   what a task, a run and an import cost, beside other libraries (bench-all: more figures of ours)"
+	@echo "make run       the example, fully instrumented"
+	@echo "make test      the tests that need minutes and make no programs"
+	@echo "make test-all  those, and the rest: long ones, and those for which Go, npm and pip make programs first"
+	@echo "make check     linting, typing, import directions and the tests"
+	@echo "make bench     what a task, a run and an import cost, beside other libraries (bench-all: more figures of ours)"
 	@echo "make bench-guard     instructions a task, compared with the stored baseline (bench-baseline: move it)"
-	@echo "make diagram what imports what, written into docs/architecture.md again"
+	@echo "make diagram   what imports what, written into docs/architecture.md again"
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "dotflow needs Python 3.10 or newer on the PATH (or: make PYTHON=/path/to/python)"; exit 1; }
@@ -33,8 +37,14 @@ $(BIN)/python:
 run: .venv/example.stamp
 	@$(BIN)/python examples/flights.py
 
+# What is not in the one is in the other.
 test: .venv/dev.stamp
-	@$(BIN)/python -m pytest
+	@$(PYTEST) -m "not (long or built)"
+
+test-rest: .venv/dev.stamp
+	@$(PYTEST) -m "long or built"
+
+test-all: test test-rest
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff check .

@@ -3,8 +3,21 @@
 from __future__ import annotations
 
 import logging
+import os
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytest_plugins = ["support.terminal", "support.cached", "support.missing"]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Twice as many as there are processors: half of the time a test waits for a server or for a worker process."""
+    return 2 * (os.cpu_count() or 1)
 
 
 class _Reports(logging.Handler):
@@ -18,12 +31,8 @@ class _Reports(logging.Handler):
             self.lines.append(message)
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "contained: the test is about errors that the engine contains")
-
-
 @pytest.fixture(autouse=True)
-def contained(request: pytest.FixtureRequest):
+def contained(request: pytest.FixtureRequest) -> Iterator[list[str]]:
     """The reports of contained errors. Raised again as a failure of the test, unless it is marked `contained`."""
     reports = _Reports()
     logger = logging.getLogger("dotflow")

@@ -13,8 +13,10 @@ import sys
 
 import pytest
 
-from support import redis_server
+from support import missing, redis_server
 from support.s3_server import S3Server
+
+pytestmark = pytest.mark.long
 
 SEED = int(os.environ.get("KILLS_SEED") or secrets.randbits(32))
 TASKS = 40
@@ -33,7 +35,7 @@ print("ended", run.status, run.tasks[-1].current_context.storage == tuple(range(
 @pytest.fixture
 def redis():
     if redis_server.find() is None:
-        pytest.skip("redis-server is not installed: apt install redis-server")
+        missing.skip("redis-server", "redis-server", "storage on Redis")
     with redis_server.RedisServer() as server:
         yield f"from dotflow_redis import StorageRedis\nstorage = StorageRedis(port={server.port})"
 

@@ -12,7 +12,7 @@ import pytest
 from dotflow import providers
 from dotflow.providers import MetricsStatsd, NotifyApprise, NotifySlack
 from dotflow.testing.contracts import MetricsContract, NotifyContract
-from support import datadog_agent
+from support import datadog_agent, missing
 from support.ddtrace_programs import environment
 from support.http_receiver import HttpReceiver
 from support.statsd_server import UdpListener
@@ -92,12 +92,13 @@ unittest.main(argv=["suite"])
 """
 
 
+@pytest.mark.built
 def test_tracer_datadog(tmp_path):
     """In a program of its own: ddtrace settles at its import where it sends to."""
     try:
         program = datadog_agent.find()
     except (RuntimeError, OSError) as error:
-        pytest.skip(f"SKIPPED: no ddapm-test-agent, so no trace was read back: {error}")
+        missing.skip_unbuilt("ddapm-test-agent", "what Datadog's agent makes of the spans", f"pip: {error}")
     with datadog_agent.DatadogAgent(program) as agent:
         (tmp_path / "suite.py").write_text(_DATADOG)
         done = subprocess.run(

@@ -15,7 +15,7 @@ from dotflow.testing.contracts import StorageContract
 from dotflow.toolkit.envelope import name_of
 from dotflow_fsspec import StorageFsspec
 from dotflow_redis import StorageRedis
-from support import redis_server
+from support import missing, redis_server
 from support.raising import raises
 from support.s3_server import S3Server
 
@@ -86,7 +86,7 @@ STORAGES = {
 @pytest.fixture(scope="module")
 def redis_server_():
     if redis_server.find() is None:
-        pytest.skip("redis-server is not installed: apt install redis-server")
+        missing.skip("redis-server", "redis-server", "storage on Redis")
     with redis_server.RedisServer() as server:
         yield server
 

@@ -145,6 +145,7 @@ def test_the_run_completes_and_says_once_what_was_lost(programs, kind, mode):
 SMALL_BATCHES = {"OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "4", "OTEL_BSP_SCHEDULE_DELAY": "20"}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("kind", ["refuses", "never answers", "503"])
 def test_when_one_batch_is_being_sent_and_others_wait_all_are_counted(kind, mode):
@@ -160,6 +161,7 @@ def test_when_the_run_may_wait_less_than_the_exporter_would_all_are_counted(mode
     done.check_that_the_loss_is_told_once(url)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("kind", ["never answers", "trickles"])
 def test_the_next_run_counts_its_own_and_says_nothing_more(kind, mode):

@@ -240,6 +240,7 @@ RANDOM = """
 """
 
 
+@pytest.mark.long
 def test_at_random_moments_of_runs_of_many_tasks():
     with program(RANDOM) as process:
         out, err = process.communicate(timeout=LIMIT)

@@ -13,6 +13,9 @@ import dotflow
 from dotflow import Config, DotFlow, action
 from dotflow.providers import SchedulerInterval, StorageFile, TracerOpenTelemetry
 from support import jaeger as real
+from support import missing
+
+pytestmark = pytest.mark.built
 
 SERVICE = "jaeger-tests"
 
@@ -21,7 +24,7 @@ SERVICE = "jaeger-tests"
 def jaeger():
     binary = real.find()
     if binary is None:
-        pytest.skip("SKIPPED: no jaeger on the PATH and no Go toolchain to build it with: nothing was read back")
+        missing.skip_unbuilt("jaeger", "what Jaeger makes of a run")
     with real.Jaeger(binary) as running:
         yield running
 

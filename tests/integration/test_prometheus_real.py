@@ -20,6 +20,8 @@ from support.known_load_series import LOADED, PHASES, Expected, labels_of
 from support.otlp import OtlpEndpoint
 from support.prometheus_server import Prometheus, find, scraping
 
+pytestmark = pytest.mark.long
+
 JOB = "known-load"
 REACHED = "loaded", "released"  # the phases in which something has run
 

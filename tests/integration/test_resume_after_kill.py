@@ -306,6 +306,7 @@ def test_there_are_fifty_kills():
     assert sum(KILLS.values()) == 50
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("mode", "serializer"), KILLS)
 def test_after_kills_at_random_moments_a_resume_completes(tmp_path, moments, mode, serializer):
     with Workflow(tmp_path / "measured", mode, serializer) as measured:

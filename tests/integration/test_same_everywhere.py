@@ -283,7 +283,13 @@ def test_there_are_forty_tasks():
     assert len(TASKS) == 40
 
 
-@pytest.mark.parametrize(("mode", "where", "make"), EXECUTORS, ids=[f"{mode}-{where}" for mode, where, _ in EXECUTORS])
+@pytest.mark.parametrize(
+    ("mode", "where", "make"),
+    [
+        pytest.param(mode, where, make, id=f"{mode}-{where}", marks=[pytest.mark.long] if where == "Dask" else [])
+        for mode, where, make in EXECUTORS
+    ],
+)
 def test_the_same_tasks_tell_the_same_everywhere(tmp_path, mode, where, make):
     with make() as given:
         seen = run_all(tmp_path, mode, given or where, where)

@@ -13,12 +13,14 @@ import pytest
 from slack_sdk.models.blocks import Block
 
 from dotflow_redis import StorageRedis
-from support import datadog_agent, redis_server, statsd_server
+from support import datadog_agent, missing, redis_server, statsd_server
 from support.ddtrace_programs import environment
 from support.http_receiver import receiver
 from support.public_snippet import SECRET, snippet
 from support.redis_server import RedisServer
 from support.statsd_server import UdpListener, until
+
+pytestmark = pytest.mark.built
 
 LIMIT = 120  # seconds after which a program that hangs fails its test; none takes that long to pass
 EXECUTORS = [{}, {"mode": "parallel", "max_workers": 2}]
@@ -113,7 +115,7 @@ def a_listener():
 def a_server():
     program = statsd_server.find_statsd()
     if program is None:
-        pytest.skip("SKIPPED: no node and npm to get statsd with: nothing was read back from it")
+        missing.skip("statsd, nor node and npm to get it with", "npm", "the public snippet with npm's statsd")
     with statsd_server.StatsdServer(program) as server:
         yield server.port, server
 
@@ -123,7 +125,7 @@ def agent():
     try:
         program = datadog_agent.find()
     except (RuntimeError, OSError) as error:
-        pytest.skip(f"SKIPPED: no ddapm-test-agent, so no trace was read back: {error}")
+        missing.skip_unbuilt("ddapm-test-agent", "the public snippet", f"pip: {error}")
     with datadog_agent.DatadogAgent(program) as running:
         yield running
         failed = [name for name, counts in running.checks().items() if counts["Failed_Checks"]]
@@ -133,7 +135,7 @@ def agent():
 @pytest.fixture(scope="module")
 def redis():
     if redis_server.find() is None:
-        pytest.skip("redis-server is not installed: apt install redis-server")
+        missing.skip("redis-server", "redis-server", "the public snippet")
     with RedisServer() as server:
         yield server
 

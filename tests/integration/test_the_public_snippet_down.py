@@ -14,13 +14,15 @@ from contextlib import contextmanager
 import pytest
 
 from dotflow_redis import StorageRedis
-from support import datadog_agent, redis_server
+from support import datadog_agent, missing, redis_server
 from support.ddtrace_programs import environment
 from support.garbling import Garbling
 from support.http_receiver import Answer, receiver
 from support.public_snippet import snippet
 from support.redis_server import RedisServer
 from support.statsd_server import UdpListener
+
+pytestmark = pytest.mark.built
 
 _PROGRAM = """
 import json
@@ -93,11 +95,11 @@ class Systems:
 @pytest.fixture
 def systems():
     if redis_server.find() is None:
-        pytest.skip("redis-server is not installed: apt install redis-server")
+        missing.skip("redis-server", "redis-server", "the public snippet")
     try:
         datadog_agent.find()
     except (RuntimeError, OSError) as error:
-        pytest.skip(f"SKIPPED: no ddapm-test-agent: {error}")
+        missing.skip_unbuilt("ddapm-test-agent", "the public snippet", f"pip: {error}")
     with RedisServer() as redis, Systems(redis).running() as systems:
         yield systems
 

@@ -186,6 +186,7 @@ def test_large_contexts_and_results(watch):
     assert all(task.current_context.storage == value[::-1] for task in run.tasks)
 
 
+@pytest.mark.long
 def test_ten_thousand_tasks(watch):
     @action
     def step():
@@ -197,6 +198,7 @@ def test_ten_thousand_tasks(watch):
     assert len(watched.events) == 5 * 10_000 + 2
 
 
+@pytest.mark.long
 def test_workers_killed_at_random_moments(watch, mine):
     chance, killed = random.Random(2026), []
 

@@ -132,6 +132,7 @@ def test_the_instants_of_a_leap_year(zone, expression):
     assert seconds == Oracle(expression).ticks(zone)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("expression", "zone"),
     [

@@ -11,7 +11,8 @@ import pytest
 
 from dotflow.names import metrics as names
 from support.compose import ROOT
-from support.service import Service, free_ports, wait_for
+from support.ports import free_ports
+from support.service import Service, wait_for
 
 pytestmark = pytest.mark.tree
 

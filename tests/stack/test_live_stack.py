@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from support import alertmanager, collector, jaeger
+from support import alertmanager, collector, jaeger, missing
 from support import smoke as smoke_script
 from support.compose import ROOT, services
 from support.dashboard_page import HEAD, page
@@ -24,7 +24,7 @@ from support.generated import BOARDS, dashboard, expressions, panels
 from support.live_stack import LiveStack, prometheus_program, yaml
 from support.service import get, wait_for
 
-pytestmark = pytest.mark.tree
+pytestmark = [pytest.mark.tree, pytest.mark.built]
 
 CHOSEN = Chosen(workflow="orders")
 
@@ -35,9 +35,7 @@ def stack():
     alertmanager.find()
     for name, found in {"Jaeger": jaeger.find(), "Collector": collector.find()}.items():
         if found is None:
-            pytest.skip(
-                f"SKIPPED: no {name} in the cache and no Go toolchain to build it with: the stack was not started"
-            )
+            missing.skip_unbuilt(name, "the whole stack")
     with LiveStack() as running:
         yield running
 

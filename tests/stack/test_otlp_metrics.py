@@ -10,11 +10,11 @@ import pytest
 from dotflow import Config, DotFlow, action
 from dotflow.names import metrics as names
 from dotflow.providers import MetricsOpenTelemetry, TracerOpenTelemetry
-from support import collector, prometheus_otlp
+from support import collector, missing, prometheus_otlp
 from support.live_stack import PrometheusAt, collector_service, prometheus_program
-from support.service import free_ports
+from support.ports import free_port
 
-pytestmark = pytest.mark.tree
+pytestmark = [pytest.mark.tree, pytest.mark.built]
 
 _OF_THE_TESTS = (
     "--config.file",
@@ -31,15 +31,15 @@ def load():
 @pytest.fixture
 def program():
     if prometheus_otlp.find() is None:
-        pytest.skip("SKIPPED: no Prometheus 3 and no Go toolchain to build it with: the push path ended before it")
+        missing.skip_unbuilt("Prometheus 3", "the path of pushed metrics")
     return prometheus_program()
 
 
 def test_pushed_metrics_become_the_same_series_as_scraped_ones(program):
     binary = collector.find()
     if binary is None:
-        pytest.skip("SKIPPED: no Collector in the cache and no Go toolchain to build it with")
-    (port,) = free_ports(1)
+        missing.skip_unbuilt("Collector", "the path of pushed metrics")
+    port = free_port()
     configuration = json.dumps({"storage": {"tsdb": {"out_of_order_time_window": "10m"}}})
     service, at = collector_service(binary, jaeger="127.0.0.1:9", prometheus=f"http://127.0.0.1:{port}")
     with PrometheusAt(program, configuration, f"127.0.0.1:{port}") as prometheus, service:

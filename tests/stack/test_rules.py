@@ -44,6 +44,7 @@ def test_the_rules_are_sound(path):
     assert status == 0, said
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
 def test_the_rules_do_what_their_tests_say(path):
     status, said = promtool("test", "rules", path)

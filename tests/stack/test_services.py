@@ -13,7 +13,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 
 from dotflow import Config, DotFlow, action
 from dotflow.providers import LogOpenTelemetry, MetricsOpenTelemetry, TracerOpenTelemetry
-from support import alertmanager, collector, jaeger
+from support import alertmanager, collector, jaeger, missing
 from support.compose import ROOT, services
 from support.http_receiver import HttpReceiver
 from support.live_stack import STACK, ShippedJaeger, alerting, collector_service
@@ -33,9 +33,7 @@ def load():
 def collector_binary():
     found = collector.find()
     if found is None:
-        pytest.skip(
-            "SKIPPED: no Collector in the cache and no Go toolchain to build it with: its pipelines were not tried"
-        )
+        missing.skip_unbuilt("Collector", "the configuration of the Collector")
     return found
 
 
@@ -43,12 +41,11 @@ def collector_binary():
 def jaeger_binary():
     found = jaeger.find()
     if found is None:
-        pytest.skip(
-            "SKIPPED: no jaeger on the PATH and no Go toolchain to build it with: its configuration was not tried"
-        )
+        missing.skip_unbuilt("jaeger", "the configuration of Jaeger")
     return found
 
 
+@pytest.mark.built
 @pytest.mark.parametrize("logs", ["nop", "otlp_http/loki"])
 def test_the_collector_takes_its_configuration_as_it_is(collector_binary, logs):
     command = [collector_binary, "validate", f"--config={STACK}/collector/config.yaml"]
@@ -69,6 +66,7 @@ def decoded(message, receiver, path):
     return message
 
 
+@pytest.mark.built
 def test_metrics_reach_prometheus_and_logs_reach_loki(collector_binary):
     with HttpReceiver() as prometheus, HttpReceiver() as loki:
         service, at = collector_service(
@@ -104,6 +102,7 @@ def test_metrics_reach_prometheus_and_logs_reach_loki(collector_binary):
             wait_for(lambda: run.trace_id in logs(), "logs", logs)
 
 
+@pytest.mark.built
 def test_spans_of_one_script_after_another_are_counted_in_the_same_series(collector_binary, jaeger_binary, monkeypatch):
     """What the Collector is for: each process lives for a moment, the count goes on."""
     with ShippedJaeger(jaeger_binary, prometheus=f"http://{NOWHERE}") as running:
@@ -137,6 +136,7 @@ def text(url):
         return answer.read().decode()
 
 
+@pytest.mark.built
 @pytest.mark.parametrize("storage", ["memory", "badger"])
 def test_jaeger_keeps_traces_where_it_is_told(jaeger_binary, storage, tmp_path):
     where = {"storage": storage, "directory": tmp_path if storage == "badger" else None}

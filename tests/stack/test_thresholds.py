@@ -104,6 +104,7 @@ def promtool(tmp_path, series, expected):
     return done.returncode, done.stdout + done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("alert", "series", "quiet", "fires"), CASES)
 def test_an_alert_knows_its_threshold_and_its_time(tmp_path, alert, series, quiet, fires):
     firing = f'count(ALERTS{{alertname="{alert}", alertstate="firing"}}) or vector(0)'

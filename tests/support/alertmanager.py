@@ -5,18 +5,16 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import pytest
-
-from support.service import Service, free_ports
+from support import missing
+from support.ports import free_port
+from support.service import Service
 
 
 def find(name: str = "prometheus-alertmanager") -> Path:
     """The program, or `amtool` beside it. Where it is missing, the test is skipped and says so."""
     found = shutil.which(name) or shutil.which(name.removeprefix("prometheus-"))
     if found is None:
-        pytest.skip(
-            f"SKIPPED: no {name} on the PATH (on Debian: apt-get install prometheus-alertmanager): nothing was delivered"
-        )
+        missing.skip(name, "prometheus-alertmanager", "the delivery of alerts")
     return Path(found)
 
 
@@ -24,8 +22,7 @@ class Alertmanager(Service):
     """Runs from `with` on with this configuration; `address` is host and port."""
 
     def __init__(self, configuration: str) -> None:
-        (port,) = free_ports(1)
-        self.address = f"127.0.0.1:{port}"
+        self.address = f"127.0.0.1:{free_port()}"
         command = [
             find(),
             "--config.file=alertmanager.yml",

@@ -5,13 +5,12 @@ Found in a cache outside the tree; where it is not there but a Go toolchain is, 
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
+
+from support.cached import folder, made_once
 
 VERSION = "v0.162.0"
 _CORE, _CONTRIB = "go.opentelemetry.io/collector", "github.com/open-telemetry/opentelemetry-collector-contrib"
@@ -27,18 +26,14 @@ _SOURCE = Path(__file__).with_name("otelcol") / "main.go"
 
 def find() -> Path | None:
     """The program, built if need be; None where there is neither it nor a Go toolchain."""
-    cached = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dotflow" / f"otelcol-{VERSION}"
-    if not cached.exists() and shutil.which("go"):
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        with (cached.parent / "otelcol.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # two test runs at once build it once
-            if not cached.exists():
-                _build(cached)
-    return cached if cached.exists() else None
+    program = folder() / f"otelcol-{VERSION}"
+    takes = "two minutes or so, a Go toolchain downloads its source"
+    return made_once(
+        program, f"a Collector {VERSION}", takes, lambda: _build(program), can=shutil.which("go") is not None
+    )
 
 
 def _build(target: Path) -> None:
-    print(f"building a Collector {VERSION} once into {target.parent}", file=sys.__stderr__, flush=True)
     part = target.with_suffix(".part")
     with tempfile.TemporaryDirectory() as scratch:
         shutil.copy(_SOURCE, scratch)

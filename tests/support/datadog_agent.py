@@ -7,11 +7,9 @@ which is made once.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,6 +18,9 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from support.cached import folder, made_once
+from support.ports import free_ports
 
 VERSION = "1.69.1"
 _CHECKS = "trace_count_header,meta_tracer_version_header,trace_content_length,trace_stall,trace_peer_service,meta_events_is_valid_json"
@@ -32,17 +33,12 @@ def find() -> Path:
     Raises:
         RuntimeError: it could not be installed; says why.
     """
-    python = f"py{sys.version_info.major}.{sys.version_info.minor}"
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dotflow"
-    home = cache / f"ddapm-test-agent-{VERSION}-{python}"
+    home = folder() / f"ddapm-test-agent-{VERSION}-py{sys.version_info.major}.{sys.version_info.minor}"
     complete = home / "complete"
-    cache.mkdir(parents=True, exist_ok=True)
-    with (cache / "ddapm-test-agent.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two test runs at once install it once
-        # The marker is not enough: an environment whose interpreter is gone has its programs, and none of them starts.
-        if not (complete.exists() and (home / "bin" / "python").exists()):
-            _install(home)
-            complete.touch()
+    # An environment whose interpreter is gone has its programs, and none of them starts.
+    if not (home / "bin" / "python").exists():
+        complete.unlink(missing_ok=True)
+    made_once(complete, f"ddapm-test-agent {VERSION}", "half a minute, pip downloads it", lambda: _install(home))
     return home / "bin" / "ddapm-test-agent"
 
 
@@ -51,13 +47,13 @@ def _install(home: Path) -> None:
 
     Before Python 3.11, `venv` called from within a virtual environment links to that environment's own `python`.
     """
-    print(f"installing ddapm-test-agent {VERSION} once into {home}", file=sys.__stderr__, flush=True)
     shutil.rmtree(home, ignore_errors=True)
     pip = [home / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     for command in ([os.path.realpath(sys.executable), "-m", "venv", home], [*pip, f"ddapm-test-agent=={VERSION}"]):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"ddapm-test-agent could not be installed: {done.stderr.strip()[-300:]}")
+    (home / "complete").touch()
 
 
 @dataclass(frozen=True)
@@ -89,7 +85,7 @@ class DatadogAgent:
         self._program = program
 
     def __enter__(self) -> DatadogAgent:
-        self._port, otlp_http, otlp_grpc = _free_ports(3)
+        self._port, otlp_http, otlp_grpc = free_ports(3)
         ports = ["--port", self._port, "--otlp-http-port", otlp_http, "--otlp-grpc-port", otlp_grpc]
         with contextlib.ExitStack() as stack:
             directory = stack.enter_context(tempfile.TemporaryDirectory())
@@ -160,14 +156,3 @@ def _span(found: dict[str, Any]) -> AgentSpan:
         meta=found.get("meta") or {},
         metrics=found.get("metrics") or {},
     )
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()

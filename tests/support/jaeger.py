@@ -6,13 +6,9 @@ once, which takes some minutes.
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import shutil
-import socket
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.error
@@ -21,6 +17,9 @@ import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from support.cached import folder, made_once
+from support.ports import free_ports
 
 VERSION = "v1.76.0"  # the same program as 2.x: its module path has no /v2, so newer tags do not resolve
 _MODULE = f"github.com/jaegertracing/jaeger@{VERSION}"
@@ -56,18 +55,12 @@ def find() -> Path | None:
     on_path = shutil.which("jaeger")
     if on_path:
         return Path(on_path)
-    cached = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dotflow" / f"jaeger-{VERSION}"
-    if not cached.exists() and shutil.which("go"):
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        with (cached.parent / "jaeger.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # two test runs at once build it once
-            if not cached.exists():
-                _build(cached)
-    return cached if cached.exists() else None
+    program = folder() / f"jaeger-{VERSION}"
+    takes = "some minutes, a Go toolchain downloads its source"
+    return made_once(program, f"Jaeger {VERSION}", takes, lambda: _build(program), can=shutil.which("go") is not None)
 
 
 def _build(target: Path) -> None:
-    print(f"building Jaeger {VERSION} once into {target.parent}: some minutes", file=sys.__stderr__, flush=True)
     downloaded = subprocess.run(["go", "mod", "download", "-json", _MODULE], capture_output=True, text=True, check=True)
     with tempfile.TemporaryDirectory() as scratch:
         # Built as the main module: `go install` refuses a module whose go.mod replaces others.
@@ -106,7 +99,7 @@ class Jaeger:
 
     def __enter__(self) -> Jaeger:
         names = ("health", "query", "query_grpc", "otlp", "otlp_grpc")
-        self._ports = dict(zip(names, _free_ports(len(names)), strict=True))
+        self._ports = dict(zip(names, free_ports(len(names)), strict=True))
         self._directory = tempfile.TemporaryDirectory()
         configuration = Path(self._directory.name, "jaeger.yaml")
         configuration.write_text(_CONFIGURATION.format(**self._ports))
@@ -190,14 +183,3 @@ def _spans(trace: dict[str, Any]) -> list[StoredSpan]:
 
 def _values(pairs: list[dict[str, Any]]) -> dict[str, Any]:
     return {pair["key"]: pair["value"] for pair in pairs}
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()

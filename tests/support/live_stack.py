@@ -19,8 +19,9 @@ from support import collector, jaeger, prometheus_otlp, prometheus_server
 from support.alertmanager import Alertmanager
 from support.compose import ROOT, services
 from support.http_receiver import HttpReceiver
+from support.ports import free_ports
 from support.prometheus_server import Prometheus
-from support.service import Service, free_ports, get, wait_for
+from support.service import Service, get, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

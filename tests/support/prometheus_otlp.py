@@ -7,16 +7,15 @@ some minutes. What it leaves out is service discovery and the pages for people.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from support.cached import folder, made_once
 from support.prometheus_server import Prometheus, scraping
 
 if TYPE_CHECKING:
@@ -32,18 +31,14 @@ def find() -> Path | None:
     on_path = shutil.which("prometheus")
     if on_path and _FLAG[2:] in subprocess.run([on_path, "--help"], capture_output=True, text=True, check=False).stdout:
         return Path(on_path)
-    cached = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dotflow" / f"prometheus-{VERSION}"
-    if not cached.exists() and shutil.which("go"):
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        with (cached.parent / "prometheus.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # two test runs at once build it once
-            if not cached.exists():
-                _build(cached)
-    return cached if cached.exists() else None
+    program = folder() / f"prometheus-{VERSION}"
+    takes = "some minutes, a Go toolchain downloads its source"
+    return made_once(
+        program, f"Prometheus {VERSION}", takes, lambda: _build(program), can=shutil.which("go") is not None
+    )
 
 
 def _build(target: Path) -> None:
-    print(f"building Prometheus {VERSION} once into {target.parent}: minutes", file=sys.__stderr__, flush=True)
     downloaded = subprocess.run(["go", "mod", "download", "-json", _MODULE], capture_output=True, text=True, check=True)
     part = target.with_suffix(".part")
     build = ["go", "build", "-buildvcs=false", "-tags", "remove_all_sd", "-o", part, "./cmd/prometheus"]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -18,7 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import pytest
+from support import missing
+from support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -34,7 +34,7 @@ def find(name: str = "prometheus") -> Path:
     """A program of the package, `prometheus` or `promtool`. Where it is missing, the test is skipped and says so."""
     found = shutil.which(name)
     if found is None:
-        pytest.skip(f"SKIPPED: no {name} on the PATH (on Debian: apt-get install prometheus): nothing was scraped")
+        missing.skip(name, "prometheus", "what Prometheus makes of the metrics")
     return Path(found)
 
 
@@ -97,7 +97,7 @@ class Prometheus:
 
     def __enter__(self) -> Prometheus:
         self._directory = tempfile.TemporaryDirectory()
-        self.url = f"http://127.0.0.1:{_free_port()}"
+        self.url = f"http://127.0.0.1:{free_port()}"
         self._log = Path(self._directory.name, "log").open("wb")
         self._process = subprocess.Popen(self._command(), stdout=self._log, stderr=subprocess.STDOUT)
         try:
@@ -215,9 +215,3 @@ class Prometheus:
 
     def _end_of_log(self) -> str:
         return self.log[-2000:]
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]

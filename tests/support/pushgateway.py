@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -17,8 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
 from prometheus_client import parser
+
+from support import missing
+from support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,7 +31,7 @@ def find() -> str:
     """The program. Where it is missing, the test is skipped and says so."""
     found = shutil.which("prometheus-pushgateway") or shutil.which("pushgateway")
     if found is None:
-        pytest.skip("SKIPPED: no Pushgateway on the PATH (on Debian: apt-get install prometheus-pushgateway)")
+        missing.skip("pushgateway", "prometheus-pushgateway", "pushes to a Pushgateway")
     return found
 
 
@@ -62,12 +63,6 @@ class RunningGateway:
     def groups(self) -> list[dict[str, str]]:
         """The grouping keys, each with the labels of its group."""
         return [group["labels"] for group in json.loads(self.get("/api/v1/metrics"))["data"]]
-
-
-def free_port() -> int:
-    """A port on which nothing listens."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return taken.getsockname()[1]
 
 
 @contextmanager

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
 import sys
 import time
 import urllib.request
+
+from support.ports import free_port
 
 _READY_SECONDS = 60
 _PROGRAM = """
@@ -28,9 +29,7 @@ class S3Server:
     bucket = "dotflow"
 
     def __enter__(self) -> S3Server:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.start()
         return self
 

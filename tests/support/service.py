@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -19,18 +18,6 @@ if TYPE_CHECKING:
 LIMIT = 60  # seconds after which a test that hangs fails; none waits that long to pass
 
 _Found = TypeVar("_Found")
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on, and that differ from each other."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
 
 
 def get(url: str) -> Any:

@@ -7,14 +7,12 @@ Prometheus's `statsd_exporter`, which understands DogStatsD's tags, by Go.
 from __future__ import annotations
 
 import ast
-import fcntl
 import json
 import os
 import re
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -22,6 +20,10 @@ import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from support.cached import folder, made_once
+from support.ports import free_port
+from support.terminal import tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -177,12 +179,16 @@ class StatsdExporter:
 
 def find_statsd() -> Path | None:
     """The program of npm's statsd, installed if need be; None where there is no npm, or it cannot install it."""
-    home = _cache() / f"npm-statsd-{STATSD_VERSION}"
-    program = home / "node_modules" / "statsd" / "stats.js"
-    if shutil.which("node") is None or (shutil.which("npm") is None and not program.exists()):
+    if shutil.which("node") is None:
         return None
+    home = folder() / f"npm-statsd-{STATSD_VERSION}"
     install = ["npm", "install", "--omit=optional", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix"]
-    return _once(program, [*install, str(home), f"statsd@{STATSD_VERSION}"])
+    return _made_by(
+        [*install, str(home), f"statsd@{STATSD_VERSION}"],
+        home / "node_modules" / "statsd" / "stats.js",
+        f"statsd {STATSD_VERSION}",
+        "some seconds, npm downloads it",
+    )
 
 
 def find_exporter() -> Path | None:
@@ -190,30 +196,23 @@ def find_exporter() -> Path | None:
     on_path = shutil.which("statsd_exporter") or shutil.which("prometheus-statsd-exporter")
     if on_path:
         return Path(on_path)
-    home = _cache() / f"statsd_exporter-{EXPORTER_VERSION}"
-    if shutil.which("go") is None and not (home / "statsd_exporter").exists():
-        return None
-    module = f"github.com/prometheus/statsd_exporter@{EXPORTER_VERSION}"
-    return _once(home / "statsd_exporter", ["go", "install", module], GOBIN=str(home))
+    home = folder() / f"statsd_exporter-{EXPORTER_VERSION}"
+    return _made_by(
+        ["go", "install", f"github.com/prometheus/statsd_exporter@{EXPORTER_VERSION}"],
+        home / "statsd_exporter",
+        f"statsd_exporter {EXPORTER_VERSION}",
+        "a minute, a Go toolchain downloads its source",
+        GOBIN=str(home),
+    )
 
 
-def _once(program: Path, command: list[str], **environment: str) -> Path | None:
-    """Make a program by a command, unless it is there; two test runs at once do it once."""
-    with (_cache() / f"{program.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not program.exists():
-            print(f"putting {program.name} once into {program.parent}", file=sys.__stderr__, flush=True)
-            environment = {**os.environ, **environment}
-            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-            if done.returncode:
-                print(done.stderr[-500:], file=sys.__stderr__, flush=True)
-    return program if program.exists() else None
+def _made_by(command: list[str], program: Path, what: str, takes: str, **environment: str) -> Path | None:
+    def make() -> None:
+        done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
+        if done.returncode:
+            tell(done.stderr[-500:])
 
-
-def _cache() -> Path:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dotflow"
-    cache.mkdir(parents=True, exist_ok=True)
-    return cache
+    return made_once(program, what, takes, make, can=shutil.which(command[0]) is not None)
 
 
 def send(port: int, packet: bytes) -> None:
@@ -224,15 +223,11 @@ def send(port: int, packet: bytes) -> None:
 
 @contextmanager
 def nobody_listens() -> Iterator[int]:
-    """A UDP port that answers with ICMP "port unreachable"."""
-    port = free_port(socket.SOCK_DGRAM)
-    yield port
-
-
-def free_port(kind: int) -> int:
-    with socket.socket(socket.AF_INET, kind) as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+    """A UDP port that answers with ICMP "port unreachable", and that nobody else gets meanwhile."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bound:
+        bound.bind(("127.0.0.1", 0))
+        bound.connect(("127.0.0.1", 9))  # from now on it takes packets from there only
+        yield bound.getsockname()[1]
 
 
 def until(condition: Callable[[], bool], otherwise: str) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.built
+
 _MODES = {"inline": {}, "processes": {"mode": "parallel"}}
 _DDTRACE_RUN = str(Path(sys.executable).with_name("ddtrace-run"))
 _QUERIES = """

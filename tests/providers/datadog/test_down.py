@@ -62,6 +62,7 @@ def failing(tmp_path):
     server.server_close()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["refusing", "failing"])
 def test_an_agent_that_takes_nothing(kind, request, program):
     ended = program(
@@ -159,6 +160,7 @@ _A_LONG_RUN = """
 """
 
 
+@pytest.mark.long
 def test_parts_of_a_trace_that_ddtraces_own_thread_could_not_send(refusing, program):
     ended = program(f"{_A_LONG_RUN}\n        run(*[quick] * 400, waits)", url=refusing)
     assert ended.report["dropped"]["spans"] == 402

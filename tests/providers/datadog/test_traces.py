@@ -6,6 +6,8 @@ import platform
 
 import pytest
 
+pytestmark = pytest.mark.built
+
 _MODES = {
     "inline": {},
     "background": {"mode": "background"},

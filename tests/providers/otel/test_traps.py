@@ -19,6 +19,7 @@ from dotflow import Config, DotFlow, action
 from dotflow.events import WorkflowEnded
 from dotflow.providers import LogOpenTelemetry, SchedulerInterval, TracerOpenTelemetry
 from support.otlp import OtlpEndpoint, down
+from support.ports import free_port
 
 
 @action(name="plain")
@@ -58,18 +59,12 @@ def test_a_step_that_seeds_random_repeats_no_id_of_a_provider_of_the_application
 # --- the collector
 
 
-@pytest.fixture
-def free_port():
-    with OtlpEndpoint() as endpoint:
-        pass
-    return endpoint.port
-
-
 @pytest.mark.contained
-def test_one_that_is_down_at_the_start_gets_the_spans_of_later_runs(free_port, caplog):
-    with workflow_of(f"http://127.0.0.1:{free_port}", plain) as workflow:
+def test_one_that_is_down_at_the_start_gets_the_spans_of_later_runs(caplog):
+    port = free_port()
+    with workflow_of(f"http://127.0.0.1:{port}", plain) as workflow:
         lost = workflow.start()
-        with OtlpEndpoint(port=free_port) as endpoint:
+        with OtlpEndpoint(port=port) as endpoint:
             run = workflow.start()
     assert (lost.dropped, run.dropped) == ({"spans": 2}, {})
     assert {span.trace_id for span in endpoint.spans} == {run.trace_id}
@@ -78,11 +73,12 @@ def test_one_that_is_down_at_the_start_gets_the_spans_of_later_runs(free_port, c
 
 
 @pytest.mark.contained
-def test_one_that_goes_down_during_a_run_and_comes_back_in_it_loses_only_what_could_not_wait(free_port, monkeypatch):
+def test_one_that_goes_down_during_a_run_and_comes_back_in_it_loses_only_what_could_not_wait(monkeypatch):
     """The batches of a run are sent as they fill up; what meets a collector that is down is counted, the rest is there."""
     monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "4")
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "10")
-    endpoints = [OtlpEndpoint(port=free_port) for _ in range(2)]
+    port = free_port()
+    endpoints = [OtlpEndpoint(port=port) for _ in range(2)]
 
     never = threading.Event()
 
@@ -103,7 +99,7 @@ def test_one_that_goes_down_during_a_run_and_comes_back_in_it_loses_only_what_co
         endpoints[1].__enter__()
 
     endpoints[0].__enter__()
-    workflow = workflow_of(f"http://127.0.0.1:{free_port}", *[plain] * 8, up, *[plain] * 8, back, *[plain] * 8)
+    workflow = workflow_of(f"http://127.0.0.1:{port}", *[plain] * 8, up, *[plain] * 8, back, *[plain] * 8)
     with workflow:
         run = workflow.start()
     endpoints[1].__exit__()

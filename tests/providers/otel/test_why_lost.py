@@ -9,17 +9,10 @@ import pytest
 from dotflow import Config, DotFlow, action
 from dotflow.providers import LogOpenTelemetry, MetricsOpenTelemetry, TracerOpenTelemetry
 from support.http_receiver import Answer, HttpReceiver
-from support.otlp import OtlpEndpoint
+from support.ports import free_port
 
 ALL = ("logs", "metrics", "spans")
 KINDS = {"tracer": TracerOpenTelemetry, "metrics": MetricsOpenTelemetry, "log": LogOpenTelemetry}
-
-
-@pytest.fixture
-def free_port():
-    with OtlpEndpoint() as endpoint:
-        pass
-    return endpoint.port
 
 
 @action(name="plain")
@@ -39,8 +32,8 @@ def told_of(contained, url, **options) -> list[str]:
 
 
 @pytest.mark.contained
-def test_a_collector_that_refuses_connections(contained, free_port):
-    told = told_of(contained, f"http://127.0.0.1:{free_port}/?key=hunter2")
+def test_a_collector_that_refuses_connections(contained):
+    told = told_of(contained, f"http://127.0.0.1:{free_port()}/?key=hunter2")
     assert told == [f"{signal}: lost (Connection refused)" for signal in ALL]
 
 
@@ -61,6 +54,6 @@ def test_a_server_of_another_protocol(contained):
 
 
 @pytest.mark.contained
-def test_a_grpc_collector_that_refuses_connections(contained, free_port):
-    told = told_of(contained, f"http://127.0.0.1:{free_port}", protocol="grpc", shutdown_timeout=4.0)
+def test_a_grpc_collector_that_refuses_connections(contained):
+    told = told_of(contained, f"http://127.0.0.1:{free_port()}", protocol="grpc", shutdown_timeout=4.0)
     assert told == [f"{signal}: lost (UNAVAILABLE)" for signal in ALL]

@@ -12,6 +12,7 @@ import pytest
 
 from dotflow.names import metrics as names
 from dotflow_prometheus import MetricsPrometheus
+from support import missing
 
 PAGE = Path(__file__).parents[3] / "docs/metrics.md"
 ROW = re.compile(r"^\| `(dotflow_\w+)` \| (.*?) \| `(.*?)` \| (.*?) ?\|$", re.MULTILINE)
@@ -79,7 +80,7 @@ def test_every_reason_and_signal_is_on_the_page(page):
 def test_the_examples_are_promql(rows, tmp_path):
     program = shutil.which("promtool")
     if program is None:
-        pytest.skip("SKIPPED: no promtool on the PATH (on Debian: apt-get install prometheus): no example was checked")
+        missing.skip("promtool", "prometheus", "the PromQL of docs/metrics.md")
     lines = [f"  - {{record: 'example:{name}', expr: '{example}'}}" for name, _, example, _ in rows]
     rules = tmp_path / "rules.yml"
     rules.write_text("\n".join(["groups:", "- name: examples", "  rules:", *lines]), encoding="utf-8")

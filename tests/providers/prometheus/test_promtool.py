@@ -13,6 +13,7 @@ from prometheus_client.openmetrics import parser as openmetrics_parser
 from dotflow import Config, DotFlow, action, record
 from dotflow.names import metrics as names
 from dotflow.providers import TracerOpenTelemetry
+from support import missing
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def promtool():
     """Gives `promtool check metrics --extended` a text; returns its exit status and what it complains of."""
     program = shutil.which("promtool")
     if program is None:
-        pytest.skip("SKIPPED: no promtool on the PATH (on Debian: apt-get install prometheus): nothing was checked")
+        missing.skip("promtool", "prometheus", "the text format, by promtool")
 
     def check(text):
         command = [program, "check", "metrics", "--extended"]

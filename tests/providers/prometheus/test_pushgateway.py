@@ -19,6 +19,7 @@ from dotflow import Config, DotFlow, DotflowError, action, record
 from dotflow.names import metrics as names
 from dotflow_prometheus import MetricsPrometheus
 from support import pushgateway
+from support.ports import free_port
 
 LIMIT = 20  # seconds after which a test that hangs fails
 USER, PASSWORD = "etl", "s3cret/word@1"
@@ -303,7 +304,7 @@ def test_an_option_that_makes_no_sense_is_told_by_name_and_without_secrets(wrong
 
 @pytest.mark.contained
 def test_a_gateway_that_is_down(make, scrape, contained):
-    metrics = make(port=0, pushgateway=f"http://127.0.0.1:{pushgateway.free_port()}")
+    metrics = make(port=0, pushgateway=f"http://127.0.0.1:{free_port()}")
     flow = flow_of(metrics)
     runs = [flow.start(), flow.start()]
     assert [run.status.value for run in runs] == ["Completed", "Completed"]
@@ -316,7 +317,7 @@ def test_a_gateway_that_is_down(make, scrape, contained):
 
 @pytest.mark.contained
 def test_a_gateway_that_is_down_for_one_run_has_all_of_it_after_the_next(make):
-    port = pushgateway.free_port()
+    port = free_port()
     flow = flow_of(make(pushgateway=f"http://127.0.0.1:{port}"))
     assert lost(flow.start())
     with pushgateway.running(port=port) as gateway:

@@ -22,6 +22,7 @@ from dotflow import Config, DotFlow, DotflowError, action
 from dotflow.model.task import SpanContext, Task
 from dotflow.names import metrics as names
 from dotflow_prometheus import MetricsPrometheus, PortUnavailable
+from support import missing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,7 +42,7 @@ class Certificate(NamedTuple):
 def openssl():
     program = shutil.which("openssl")
     if program is None:
-        pytest.skip("SKIPPED: no openssl on the PATH to make certificates with: TLS was not tested")
+        missing.skip("openssl", "openssl", "TLS of the metrics endpoint")
     return lambda *arguments: subprocess.run([program, *map(str, arguments)], check=True, capture_output=True)
 
 

@@ -18,7 +18,8 @@ from dotflow import Config, DotFlow, DotflowError, action, record
 from dotflow.abc.hooks import overridden
 from dotflow.names import metrics as names
 from dotflow_prometheus import MetricsPrometheus
-from support.pushgateway import free_port
+from support import missing
+from support.ports import free_port
 
 LIMIT = 30  # seconds after which a test that hangs fails
 LAST = tuple(
@@ -257,7 +258,7 @@ def node_exporter(folder):
     """A real one that reads this directory; yields what gives its answer."""
     program = shutil.which("prometheus-node-exporter") or shutil.which("node_exporter")
     if program is None:
-        pytest.skip("SKIPPED: no node_exporter on the PATH (on Debian: apt-get install prometheus-node-exporter)")
+        missing.skip("node_exporter", "prometheus-node-exporter", "what node_exporter makes of the textfile")
     url = f"127.0.0.1:{free_port()}"
     flags = ["--collector.disable-defaults", "--collector.textfile", f"--collector.textfile.directory={folder}"]
     with subprocess.Popen(

@@ -12,7 +12,7 @@ import redis
 from dotflow import Config, Context, DotFlow, action
 from dotflow.errors import InvalidChoice, InvalidOption, SerializationError, StorageError
 from dotflow_redis import StorageRedis
-from support import redis_server
+from support import missing, redis_server
 from support.garbling import NONSENSE, Garbling
 from support.raising import raises
 from support.threads import in_time
@@ -21,7 +21,9 @@ LIMIT = 20  # seconds after which a test that hangs fails; none waits that long 
 PASSWORD = "pa:ss/word@x"
 OLD = Context({"rows": (1, 2)}, task_id="load", workflow_id="w")
 
-pytestmark = pytest.mark.skipif(redis_server.find() is None, reason="redis-server is not installed")
+pytestmark = pytest.mark.skipif(
+    redis_server.find() is None, reason=missing.reason("redis-server", "redis-server", "storage on Redis")
+)
 
 
 @pytest.fixture(scope="module")

@@ -215,7 +215,11 @@ def test_a_pause_holds_up_no_other_provider():
 
 
 @pytest.mark.contained
-@pytest.mark.parametrize("pause", ["3600", "9" * 400, format_datetime(datetime.now(timezone.utc) + timedelta(days=2))])
+@pytest.mark.parametrize(
+    "pause",
+    ["3600", "9" * 400, format_datetime(datetime.now(timezone.utc) + timedelta(days=2))],
+    ids=["an hour", "for ever", "a date"],
+)
 def test_a_pause_that_is_too_long_is_not_waited_for(pause, contained):
     metrics = CountingMetrics()
     with receiver(usual=Answer(429, "", {"Retry-After": pause})) as listening:

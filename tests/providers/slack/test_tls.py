@@ -13,9 +13,12 @@ import pytest
 from dotflow import Task, action
 from dotflow_slack import NotifySlack, SlackError
 from dotflow_slack.http import _tls
+from support import missing
 from support.http_receiver import LIMIT, receiver
 
-pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the program openssl")
+pytestmark = pytest.mark.skipif(
+    shutil.which("openssl") is None, reason=missing.reason("openssl", "openssl", "TLS to Slack")
+)
 
 
 @action

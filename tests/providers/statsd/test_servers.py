@@ -9,7 +9,10 @@ import pytest
 import dotflow
 from dotflow import Config, DotFlow, action
 from dotflow_statsd import MetricsStatsd
+from support import missing
 from support import statsd_server as real
+
+pytestmark = pytest.mark.built
 
 _TASKS = 60
 
@@ -18,7 +21,7 @@ _TASKS = 60
 def statsd():
     program = real.find_statsd()
     if program is None:
-        pytest.skip("SKIPPED: no node and npm to get statsd with: nothing was read back from it")
+        missing.skip("statsd, nor node and npm to get it with", "npm", "what npm's statsd makes of the lines")
     with real.StatsdServer(program) as running:
         yield running
 
@@ -27,7 +30,7 @@ def statsd():
 def exporter():
     program = real.find_exporter()
     if program is None:
-        pytest.skip("SKIPPED: no statsd_exporter, and no Go toolchain to build it with: nothing was read back from it")
+        missing.skip_unbuilt("statsd_exporter", "what statsd_exporter makes of the lines")
     with real.StatsdExporter(program) as running:
         yield running
 

@@ -14,9 +14,12 @@ import dotflow
 from dotflow import Config, DotFlow, action
 from dotflow.names import metrics as names
 from dotflow.providers import MetricsOpenTelemetry, MetricsPrometheus, TracerOpenTelemetry
+from support import missing
 from support.both_metrics import Both
 from support.otlp import OtlpEndpoint
 from support.prometheus_otlp import OtlpPrometheus, find
+
+pytestmark = pytest.mark.built
 
 LIMIT = 60  # seconds after which what hangs fails; nothing waits that long to pass
 
@@ -25,7 +28,7 @@ LIMIT = 60  # seconds after which what hangs fails; nothing waits that long to p
 def binary():
     found = find()
     if found is None:
-        pytest.skip("SKIPPED: no Prometheus 3 on the PATH and no Go toolchain to build one with: nothing was taken in")
+        missing.skip_unbuilt("Prometheus 3", "metrics over OTLP in Prometheus")
     return found
 
 
