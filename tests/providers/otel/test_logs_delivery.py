@@ -22,6 +22,7 @@ from opentelemetry.sdk.resources import Resource
 
 from dotflow import Config, DotFlow, action
 from dotflow.names import logs
+from dotflow_otel.logs import pipeline
 from dotflow_otel.logs.outbox import LogOutbox
 from dotflow_otel.logs.provider import LogOpenTelemetry
 from support.otlp import OtlpEndpoint
@@ -37,6 +38,8 @@ from support.otlp_logs import (
     run,
     talk,
 )
+
+LIMIT = 60  # seconds after which a run that hangs fails its test; none waits that long to pass
 
 pytestmark = pytest.mark.usefixtures("no_otel_variables")
 
@@ -143,11 +146,38 @@ def test_a_collector_that_is_down_costs_one_line_and_is_counted_exactly(kind, st
     assert f"lost in run {done.run_id}, not delivered to {url}/v1/logs" in line
 
 
+class InAHurry(LogOpenTelemetry):
+    """Is told of a deadline that comes long before the engine's, which leaves the engine time enough to be slow in."""
+
+    def flush(self, timeout):
+        assert timeout > LIMIT / 2
+        super().flush(0.5)
+
+    def close(self, timeout):
+        super().close(0.5)
+
+
 @pytest.mark.contained
 def test_the_engines_deadline_may_be_shorter_than_ours(endpoint, contained):
     endpoint.gate.clear()
-    done = run(LogOpenTelemetry(endpoint=endpoint.url), talk, drain_timeout=0.5)
+    done = run(InAHurry(endpoint=endpoint.url, shutdown_timeout=3000), talk, drain_timeout=LIMIT)
     assert (done.dropped, done.provider_errors, len(contained)) == ({"logs": 5}, {}, 1)
+
+
+@pytest.mark.parametrize(("timeout", "own", "most"), [(0.5, 2.0, 0.45), (10.0, 2.0, 2.0), (0.0, 2.0, 0.0)])
+def test_a_flush_ends_before_the_engine_gives_it_up(endpoint, monkeypatch, timeout, own, most):
+    given = []
+
+    def note(seconds, _, call):
+        given.append(seconds)
+        call()
+
+    monkeypatch.setattr(pipeline, "within", note)
+    log = LogOpenTelemetry(endpoint=endpoint.url, shutdown_timeout=own)
+    log.info(event="late")
+    log.flush(timeout)
+    log.close(timeout)
+    assert given == [most, most]
 
 
 @pytest.mark.contained
