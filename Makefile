@@ -67,7 +67,6 @@ bench: .venv/dev.stamp
 	@$(BIN)/python benchmarks/parallel.py
 	@$(BIN)/python benchmarks/collector_down.py
 
-.PHONY: bench-all bench-guard bench-baseline
 # Counts instructions, so a busy machine does not turn it red; needs valgrind, and says so where it is missing.
 bench-guard: .venv/dev.stamp
 	@$(BIN)/python benchmarks/instructions.py
