@@ -68,6 +68,10 @@ def no_telemetry(tasks: int) -> Callable[[], float]:
     return engine(tasks, Config())
 
 
+def listening(tasks: int) -> Callable[[], float]:
+    return engine(tasks, Config(listeners=[lambda _: None]))
+
+
 def all_three_signals(tasks: int) -> Callable[[], float]:
     config = Config(
         log=LogStructlog(format="json", output=Path(os.devnull), capture=False),
@@ -227,6 +231,7 @@ def by_hand_logger() -> Any:
 CASES: dict[str, Case] = {
     "adding a task": adding,
     "bare": no_telemetry,
+    "a listener that does nothing": listening,
     "log": one_signal("log"),
     "tracer": one_signal("tracer"),
     "metrics": one_signal("metrics"),
