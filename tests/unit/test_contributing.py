@@ -22,8 +22,6 @@ pytestmark = pytest.mark.tree
 ROOT = Path(__file__).parents[2]
 PAGES = ["CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"]
 PACKAGES = sorted(path.name for path in ROOT.glob("providers/*/dotflow_*"))
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-RUFF = tomllib.loads((ROOT / "ruff.toml").read_text(encoding="utf-8"))
 
 
 def read(path):
@@ -70,36 +68,46 @@ def test_make_check_is_what_it_says():
 # --- the list of a provider's places
 
 
-def contract(start):
-    (found,) = (each for each in PROJECT["tool"]["importlinter"]["contracts"] if each["name"].startswith(start))
-    return found
-
-
-@pytest.mark.parametrize("package", PACKAGES)
-def test_a_provider_is_in_every_list(package):
-    name = package.removeprefix("dotflow_")
-    folder = f"providers/{name}"
-    tool, project = PROJECT["tool"], PROJECT["project"]
-    assert (ROOT / folder / package / "py.typed").is_file()
-    assert (ROOT / folder / "README.md").is_file()
-    assert name in project["optional-dependencies"]
-    assert name in re.split(r"[\[\],]", project["optional-dependencies"]["all"][0])
-    assert f"{folder}/{package}" in tool["hatch"]["build"]["targets"]["wheel"]["packages"]
-    assert f"{folder}/{package}" in tool["mypy"]["files"]
-    assert f"$MYPY_CONFIG_FILE_DIR/{folder}" in tool["mypy"]["mypy_path"]
-    assert package in tool["importlinter"]["root_packages"]
-    assert package in contract("No circles")["ancestors"]
-    assert package in contract("The core imports no provider's package")["forbidden_modules"]
-    assert f"dotflow.providers -> {package}" in contract("The core imports no provider's package")["ignore_imports"]
-    assert package in contract("Providers know the contracts")["source_modules"]
-    assert package in contract("Provider packages are independent")["modules"]
-    assert folder in RUFF["src"]
-    assert package in {module for module, _ in providers._DOOR.values()}
-    assert f"`{name}`" in read("README.md")
+@pytest.fixture(scope="module")
+def project():
+    return tomllib.loads(read("pyproject.toml"))
 
 
 def test_the_packages_were_found():
     assert len(PACKAGES) >= 8
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_provider_is_in_every_list(package, project):
+    name = package.removeprefix("dotflow_")
+    folder = f"providers/{name}"
+    tool, extras = project["tool"], project["project"]["optional-dependencies"]
+    contracts = tool["importlinter"]["contracts"]
+    core, knowing, circles, independent = (
+        next(each for each in contracts if each["name"].startswith(start))
+        for start in (
+            "The core imports no provider's",
+            "Providers know",
+            "No circles",
+            "Provider packages are independent",
+        )
+    )
+    assert (ROOT / folder / package / "py.typed").is_file()
+    assert (ROOT / folder / "README.md").is_file()
+    assert name in extras
+    assert name in re.split(r"[\[\],]", extras["all"][0])
+    assert f"{folder}/{package}" in tool["hatch"]["build"]["targets"]["wheel"]["packages"]
+    assert f"{folder}/{package}" in tool["mypy"]["files"]
+    assert f"$MYPY_CONFIG_FILE_DIR/{folder}" in tool["mypy"]["mypy_path"]
+    assert package in tool["importlinter"]["root_packages"]
+    assert package in circles["ancestors"]
+    assert package in core["forbidden_modules"]
+    assert f"dotflow.providers -> {package}" in core["ignore_imports"]
+    assert package in knowing["source_modules"]
+    assert package in independent["modules"]
+    assert folder in tomllib.loads(read("ruff.toml"))["src"]
+    assert package in {module for module, _ in providers._DOOR.values()}
+    assert f"`{name}`" in read("README.md")
 
 
 # --- who calls the same commands
