@@ -6,7 +6,7 @@ BIN := .venv/bin
 # pytest in parallel; `auto` is settled in tests/conftest.py.
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
-.PHONY: help run test test-rest test-all lint typing check bench bench-all bench-guard bench-baseline diagram wheel clean
+.PHONY: help run test test-rest test-all lint typing check bench bench-all bench-docs bench-guard bench-baseline diagram wheel clean
 help:
 	@echo "make run       the example, fully instrumented"
 	@echo "make test      the tests that need minutes and make no programs"
@@ -59,7 +59,15 @@ typing: .venv/dev.stamp
 
 check: lint typing test
 
+# The environments of what it compares are kept in .bench; the first time downloads about 500 MB, later ones nothing.
 bench: .venv/dev.stamp
+	@$(BIN)/python benchmarks/peers.py
+
+bench-docs: .venv/dev.stamp
+	@$(BIN)/python benchmarks/peers.py --json benchmarks/results.json
+	@$(BIN)/python benchmarks/performance_page.py
+
+bench-all: bench
 	@$(BIN)/python benchmarks/floor.py --flat
 	@$(BIN)/python benchmarks/tracing.py
 	@$(BIN)/python benchmarks/metrics.py
@@ -81,4 +89,4 @@ wheel: .venv/dev.stamp
 	@$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 clean:
-	rm -rf .venv dist out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .bench dist out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,12 +15,12 @@ FOLDER = ROOT / "benchmarks"
 
 
 def script(name: str) -> ModuleType:
-    """The script of that name, executed as a module; once, however often it is asked for."""
-    known = f"benchmark_script_{name}"
-    if known not in sys.modules:
-        spec = importlib.util.spec_from_file_location(known, FOLDER / f"{name}.py")
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[known] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[known])
-    return sys.modules[known]
+    """The script of that name, as a module.
+
+    The scripts import each other by their bare names, as they do when Python starts one in their folder.
+    """
+    sys.path.insert(0, str(FOLDER))
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.remove(str(FOLDER))
