@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -11,6 +10,7 @@ import signal
 import subprocess
 import sys
 import venv
+import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,7 +64,7 @@ def environment(name: str, requirement: str) -> Environment:
 def our_environment(name: str, extras: str, wheel: Path) -> Environment:
     """The environment with this tree's wheel, renewed every time; its dependencies only if they have changed."""
     folder = CACHE / name
-    stamp = [hashlib.sha256((ROOT / "pyproject.toml").read_bytes()).hexdigest(), extras, sys.version]
+    stamp = [_needs(wheel), extras, sys.version]
     if _stamp(folder) != stamp:
         _new(folder, f"{wheel}{extras}")
         _write_stamp(folder, stamp)
@@ -79,6 +79,14 @@ def our_wheel() -> Path:
     shutil.rmtree(made, ignore_errors=True)
     _pip(tools, "wheel", "--no-index", "--no-deps", "--no-build-isolation", "--wheel-dir", str(made), str(ROOT))
     return next(made.glob("*.whl"))
+
+
+def _needs(wheel: Path) -> list[str]:
+    """What the wheel says that it depends on."""
+    with zipfile.ZipFile(wheel) as files:
+        (name,) = (name for name in files.namelist() if name.endswith(".dist-info/METADATA"))
+        lines = files.read(name).decode("utf-8").splitlines()
+    return sorted(line for line in lines if line.startswith("Requires-Dist:"))
 
 
 def _python(folder: Path) -> Path:

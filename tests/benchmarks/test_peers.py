@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import zipfile
 
 import pytest
 
@@ -84,3 +85,21 @@ def test_no_candidate_reports_its_use(environments):
     assert environments.SILENT["PREFECT_SERVER_ANALYTICS_ENABLED"] == "false"
     assert environments.SILENT["DAGSTER_DISABLE_TELEMETRY"] == "true"
     assert environments.SILENT["DO_NOT_TRACK"] == "1"
+
+
+def test_an_environment_of_ours_is_made_anew_when_the_wheel_needs_something_else(environments, monkeypatch, tmp_path):
+    done = []
+    monkeypatch.setattr(environments, "CACHE", tmp_path)
+    monkeypatch.setattr(environments, "_pip", lambda folder, *arguments: done.append(arguments))
+    monkeypatch.setattr(
+        environments, "_new", lambda folder, requirement: (folder.mkdir(exist_ok=True), done.append("new"))
+    )
+    monkeypatch.setattr(environments, "_described", lambda folder, package: package)
+    wheel = tmp_path / "dotflow_sdk-1-py3-none-any.whl"
+    for needs, expected in (("orjson", "new"), ("orjson", "install"), ("structlog", "new")):
+        with zipfile.ZipFile(wheel, "w") as files:
+            files.writestr("dotflow_sdk-1.dist-info/METADATA", f"Name: dotflow-sdk\nRequires-Dist: {needs}\n")
+        assert environments.our_environment("ours", "", wheel) == "dotflow-sdk"
+        last = done.pop()
+        assert last == "new" if expected == "new" else last[:2] == ("install", "--no-index")
+        assert not done
