@@ -62,6 +62,9 @@ def test_without_valgrind_it_says_so_in_one_line_and_passes(tmp_path):
         "instructions a task: NOT CHECKED: valgrind is not installed (on Debian: apt-get install valgrind)"
     ]
 
+    done = subprocess.run([*command, "--move-baseline"], env={"PATH": str(tmp_path)}, capture_output=True, check=False)
+    assert done.returncode == 1, "a baseline that was not written is no success"
+
 
 def test_the_count_of_a_file_of_callgrinds():
     assert script("instructions").total("version: 1\nevents: Ir\nfn=(1) a\n1 2\ntotals: 25783736\n") == 25_783_736
