@@ -18,7 +18,7 @@ from dotflow.testing import (
     RecordingTracer,
 )
 
-LIMIT = 20  # seconds after which a test that hangs fails; none waits that long to pass
+LIMIT = 60  # seconds after which a test that hangs fails; none waits that long to pass
 MODES = ["sequential", "background"]
 HOOKS = {
     "tracer": "start_attempt end_attempt restore_task workflow_carrier carrier attach",

@@ -11,7 +11,7 @@ import threading
 
 import pytest
 
-PATIENCE = 20  # seconds after which a test that hangs fails; none ever waits that long to pass
+PATIENCE = 60  # seconds after which a test that hangs fails; none ever waits that long to pass
 NOTHING_SKIPPED = {"overlap": 0, "missed": 0, "stopped": 0}
 
 

@@ -17,7 +17,7 @@ from dotflow.abc import Tracer
 from dotflow.model.task import Task
 
 NAME = "nightly"
-LIMIT = 20  # seconds after which what hangs fails; nothing waits that long to pass
+LIMIT = 60  # seconds after which what hangs fails; nothing waits that long to pass
 SECOND_NS = 1_000_000_000
 RUN_SPAN, TASK_SPAN = "c" * 16, "d" * 16  # the ids of `Headers`
 

@@ -24,7 +24,7 @@ from support.ports import free_port
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_LIMIT = 30  # seconds after which a test that hangs fails; none waits that long to pass
+_LIMIT = 60  # seconds after which a test that hangs fails; none waits that long to pass
 
 
 def find() -> str:

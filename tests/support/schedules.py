@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from dotflow.providers import SchedulerCron, SchedulerInterval
 from dotflow.testing.clock import FakeClock
 
-PATIENCE = 20  # seconds after which a test that hangs fails; none ever waits that long to pass
+PATIENCE = 60  # seconds after which a test that hangs fails; none ever waits that long to pass
 SECOND_NS = 1_000_000_000
 NOTHING_SKIPPED = {"overlap": 0, "missed": 0, "stopped": 0}
 

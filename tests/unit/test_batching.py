@@ -12,7 +12,7 @@ from dotflow.errors import StorageError
 from dotflow.toolkit.batching import Batcher, NotYet
 from dotflow.toolkit.notification import Notification, TraceUrl
 
-LIMIT = 20  # seconds after which something that hangs fails a test; none waits that long to pass
+LIMIT = 60  # seconds after which something that hangs fails a test; none waits that long to pass
 LONG = 3000.0  # seconds of a pause that no test waits for
 
 

@@ -21,7 +21,7 @@ from dotflow_prometheus import MetricsPrometheus
 from support import pushgateway
 from support.ports import free_port
 
-LIMIT = 20  # seconds after which a test that hangs fails
+LIMIT = 60  # seconds after which a test that hangs fails
 USER, PASSWORD = "etl", "s3cret/word@1"
 # The same password, as `htpasswd -nbB` makes it.
 WEB = 'basic_auth_users: {etl: "$2b$05$abcdefghijklmnopqrstuu039tsEcK8dJBr.wDJf4.S8wAawzB.Va"}'

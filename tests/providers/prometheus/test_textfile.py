@@ -21,7 +21,7 @@ from dotflow_prometheus import MetricsPrometheus
 from support import missing
 from support.ports import free_port
 
-LIMIT = 30  # seconds after which a test that hangs fails
+LIMIT = 60  # seconds after which a test that hangs fails
 LAST = tuple(
     metric.series[0]
     for metric in (names.WORKFLOW_LAST_SUCCESS, names.WORKFLOW_LAST_COMPLETION, names.WORKFLOW_LAST_RUN_SUCCESS)

@@ -17,7 +17,7 @@ def endpoint():
 @pytest.fixture
 def make(endpoint, closed):
     """Makes providers that send to the endpoint, and are closed after the test."""
-    usual = {"endpoint": endpoint.url, "shutdown_timeout": 10.0}
+    usual = {"endpoint": endpoint.url, "shutdown_timeout": 60.0}
     return lambda **options: closed(MetricsOpenTelemetry(**{**usual, **options}))
 
 

@@ -37,10 +37,10 @@ def test_exemplars_are_the_ids_of_spans_of_the_same_run(endpoint, metrics):
 def test_an_exemplar_holds_what_was_observed_and_is_the_latest_of_its_bucket(endpoint, metrics):
     for digit, duration in (("1", 7.0), ("2", 7.5), ("3", 50.0)):
         metrics.task_completed(task_of(span=SpanContext(digit * 32, digit * 16, True), duration=duration))
-    metrics.flush(5.0)
+    metrics.flush(60.0)
     point = endpoint.latest("dotflow.task.duration", workflow=NAME, task="good", status="completed")
     assert [tuple(e) for e in point.exemplars] == [("2" * 32, "2" * 16, 7.5), ("3" * 32, "3" * 16, 50.0)]
-    metrics.flush(5.0)
+    metrics.flush(60.0)
     point = endpoint.latest("dotflow.task.duration", workflow=NAME, task="good", status="completed")
     assert (point.count, point.exemplars) == (3, ())  # each is sent once
 

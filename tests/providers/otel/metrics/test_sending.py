@@ -60,7 +60,7 @@ def test_the_interval_is_that_of_the_environment(endpoint, make, monkeypatch, mi
     if millis == "50":
         endpoint.wait_for(2)
     else:
-        metrics.flush(5.0)
+        metrics.flush(60.0)
         assert len(endpoint.batches) == 1
 
 
@@ -158,7 +158,7 @@ def test_a_forked_child_sends_nothing_of_its_parents(endpoint):
     metrics.telemetry_dropped("spans", 7)  # not sent yet: the child has a copy of it
     child = os.fork()
     if child == 0:
-        metrics.flush(5.0)
+        metrics.flush(60.0)
         assert metrics.take_dropped() == []
         sys.exit(3)  # with its exit handlers
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3
