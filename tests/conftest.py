@@ -1,4 +1,4 @@
-"""What every test gets: a failure of a provider that nobody expected fails the test."""
+"""What every test gets: a failure of a provider that nobody expected fails the test, and so does what a test leaves behind."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytest_plugins = ["support.terminal", "support.cached", "support.missing"]
+pytest_plugins = ["support.terminal", "support.cached", "support.leftovers", "support.missing"]
 
 
 @pytest.hookimpl(optionalhook=True)

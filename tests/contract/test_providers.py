@@ -50,6 +50,17 @@ class Surroundings:
 
     def __init__(self, path, stack):
         self.path, self._stack = path, stack
+        self._made = []
+
+    def made(self, provider):
+        """A provider that ends with the test, also with runs of which the suite told no end."""
+        self._made.append(provider)
+        return provider
+
+    def end(self):
+        for provider in self._made:
+            getattr(provider, "_runs", {}).clear()
+            provider.close(5.0)
 
     def receiving(self, receiver):
         return self._stack.enter_context(receiver)
@@ -104,6 +115,7 @@ def each_of(table):
         with ExitStack() as stack:
             self.line, self.at = request.param, Surroundings(tmp_path, stack)
             yield
+            self.at.end()
 
     return choose
 
@@ -112,35 +124,35 @@ class TestTracers(TracerContract):
     choose = each_of(TRACERS)
 
     def make_provider(self):
-        return TRACERS[self.line](self.at)
+        return self.at.made(TRACERS[self.line](self.at))
 
 
 class TestMetrics(MetricsContract):
     choose = each_of(METRICS)
 
     def make_provider(self):
-        return METRICS[self.line](self.at)
+        return self.at.made(METRICS[self.line](self.at))
 
 
 class TestLogs(LogContract):
     choose = each_of(LOGS)
 
     def make_provider(self):
-        return LOGS[self.line](self.at)
+        return self.at.made(LOGS[self.line](self.at))
 
 
 class TestNotifiers(NotifyContract):
     choose = each_of(NOTIFIERS)
 
     def make_provider(self):
-        return NOTIFIERS[self.line](self.at)
+        return self.at.made(NOTIFIERS[self.line](self.at))
 
 
 class TestServers(ServerContract):
     choose = each_of(SERVERS)
 
     def make_provider(self):
-        return SERVERS[self.line](self.at)
+        return self.at.made(SERVERS[self.line](self.at))
 
 
 class TestSchedulers(SchedulerContract):
@@ -148,4 +160,4 @@ class TestSchedulers(SchedulerContract):
 
     def make_provider(self):
         self.ticks = self.line != "SchedulerDefault"
-        return SCHEDULERS[self.line](self.at)
+        return self.at.made(SCHEDULERS[self.line](self.at))

@@ -18,6 +18,8 @@ import pytest
 
 from support.otlp import DOWN, OtlpEndpoint, down
 
+pytestmark = pytest.mark.shares  # programs, of which some run at a time
+
 LIMIT = 60  # seconds after which a test that hangs fails; none waits that long to pass
 TASKS = 8
 AT_ONCE = 4  # programs, which mostly wait for a collector

@@ -24,6 +24,8 @@ from dotflow.model.context import Context
 
 distributed = pytest.importorskip("distributed", reason="SKIPPED: install dotflow-sdk[dask] to test Dask clusters")
 
+pytestmark = pytest.mark.shares  # a cluster, which replaces the workers that it loses
+
 LIMIT = 60  # seconds after which a test that hangs fails; none waits that long to pass
 
 

@@ -391,6 +391,7 @@ def test_what_is_told_of_a_restored_task_names_the_trace_of_the_run(tmp_path, mo
         pipeline.start()
         run = pipeline.start(resume=True)
         config["log"].close(1.0)
+        config["tracer"].close(5.0)
         root, restored = endpoint.named("workflow etl")[-1], endpoint.named("task extract")[-1]
     assert (run.trace_id, run.run_id == run.trace_id) == ("ab" * 16, False)
     lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]

@@ -177,11 +177,14 @@ def test_attributes_are_the_vocabulary(endpoint):
 def test_a_timeout_is_told_apart(endpoint):
     import threading
 
+    gate = threading.Event()
+
     @action(timeout=0.05)
     def stuck():
-        threading.Event().wait(1)
+        gate.wait(60)
 
     run(endpoint, stuck)
+    gate.set()
     task = endpoint.one("task stuck")
     assert task.attributes[names.RESULT] == "timeout"
     assert task.attributes[names.ERROR_TYPE] == "AttemptTimeout"

@@ -52,6 +52,7 @@ def environment(url: str, **more: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("DD_", "OTEL_"))}
     path = os.pathsep.join(entry for entry in sys.path if entry)
     ours = {"DD_TRACE_AGENT_URL": url, "DD_INSTRUMENTATION_TELEMETRY_ENABLED": "false", "PYTHONPATH": path}
+    ours["TMPDIR"] = "."  # where the program runs: ddtrace leaves a file there
     return {**kept, **ours, **more}
 
 

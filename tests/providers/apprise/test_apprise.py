@@ -10,6 +10,7 @@ import sys
 import threading
 import traceback
 import xml.etree.ElementTree as ET
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from apprise import Apprise
@@ -400,11 +401,14 @@ def test_nothing_tells_them_even_at_debug(kind, caplog, capfd):
     assert SECRET not in caplog.text + shown.out + shown.err + repr(notify) + repr(vars(notify))
 
 
-def test_what_the_application_itself_sends_is_logged_as_ever(caplog):
+def test_what_the_application_itself_sends_is_logged_as_ever(caplog, monkeypatch):
     caplog.set_level(logging.INFO, logger="apprise")
     with receiver() as listening:
         run_of(NotifyApprise(f"json://{listening.address}"), extract)
         before = [record for record in caplog.records if record.name == "apprise"]
-        assert Apprise(f"json://{listening.address}").notify(body="mine")
+        with ThreadPoolExecutor() as one, ThreadPoolExecutor() as other:  # else Apprise keeps those that it makes
+            monkeypatch.setattr("apprise.apprise._shared_executor", one)
+            monkeypatch.setattr("apprise.apprise._coordinator_executor", other)
+            assert Apprise(f"json://{listening.address}").notify(body="mine")
     assert before == []
     assert [r.getMessage() for r in caplog.records if r.name == "apprise" and "Sent JSON" in r.getMessage()]

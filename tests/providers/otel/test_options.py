@@ -80,6 +80,7 @@ def test_credentials_stand_in_no_repr(provider):
     assert "hunter2" not in repr(target_of("traces", "http://me:hunter2@there:4318"))
     if provider is TracerOpenTelemetry:
         assert "hunter2" not in repr(made.for_worker().__reduce__())
+    made.close(60.0)
 
 
 @pytest.mark.contained

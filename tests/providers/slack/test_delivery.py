@@ -47,7 +47,19 @@ def workflow_of(address, *steps, drain_timeout=LIMIT, timeout=LIMIT, **config) -
     notify = NotifySlack(url_of(address), timeout=timeout)
     workflow = DotFlow(Config(notify=notify, drain_timeout=drain_timeout, **config), name="etl")
     workflow.task.add(step=list(steps))
+    _opened.append(workflow)
     return workflow
+
+
+_opened = []
+
+
+@pytest.fixture(autouse=True)
+def _closed():
+    """The workflows of a test end with it: the pause that Slack asks for would outlive it."""
+    yield
+    while _opened:
+        _opened.pop().close()
 
 
 def told(messages):
@@ -209,7 +221,8 @@ def test_a_pause_holds_up_no_other_provider():
         notify = NotifySlack(url_of(listening.address), "Completed")
         workflow = DotFlow(Config(notify=notify, server=RecordingServer(calls), drain_timeout=0.1), name="etl")
         workflow.task.add(step=[good, wait_for_the_server])
-        run = workflow.start()
+        with workflow:
+            run = workflow.start()
     assert run.status == "Completed"
     assert run.dropped == {"notify": 2}
 
