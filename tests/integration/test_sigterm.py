@@ -21,8 +21,8 @@ EXECUTORS = {
 }
 
 
-def terminated(text: str) -> Ended:
-    return interrupted(text, signal.SIGTERM)
+def terminated(text: str, *others: str) -> Ended:
+    return interrupted(text, signal.SIGTERM, *others)
 
 
 @pytest.mark.parametrize("executor", EXECUTORS.values(), ids=EXECUTORS)
@@ -41,17 +41,20 @@ def test_a_run_is_ended_in_order_and_the_program_with_the_usual_status(executor)
 
 @pytest.mark.parametrize("executor", ["thread", "process"])
 def test_a_run_that_is_awaited_too(executor):
-    found = terminated(f"""
+    """The signal comes when the loop is waiting: earlier it may hit the call that begins the run, which then ends it nowhere."""
+    text = f"""
         @action
         def step(): block()
         workflow = workflow_of(step)
         async def main():
+            asyncio.get_running_loop().call_soon(os.write, 1, b"the loop goes round\\n")
             try:
                 await workflow.start_async(executor={executor!r})
             finally:
                 report(workflow.task.latest)
         asyncio.run(main())
-    """)
+    """
+    found = terminated(text, "the loop goes round\n")
     found.check_balance()
     assert found.run == ["Failed", "cancellation"]
     assert found.status == 128 + signal.SIGTERM, found.err
@@ -65,11 +68,11 @@ def test_a_run_in_the_background_too():
             main_is_waiting.wait()  # the signal must not come before the `try`
             block()
         workflow = workflow_of(step)
-        run = workflow.start(mode="background")
         try:
-            main_is_waiting.set()
-            run.wait()
+def terminated(text: str, *others: str) -> Ended:
+    return interrupted(text, signal.SIGTERM, *others)
         except SystemExit:
+            run = workflow.task.latest
             run.wait()
             report(run)
             raise

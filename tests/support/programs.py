@@ -110,11 +110,16 @@ def ended(text):
         return Ended(process)
 
 
-def interrupted(text, signum=signal.SIGINT):
-    """Run a program, send it Ctrl-C or another signal when it is ready, and look at how it ended."""
+def interrupted(text, signum=signal.SIGINT, *others):
+    """Run a program, send it Ctrl-C or another signal when it is ready, and look at how it ended.
+
+    `others`: the lines that it is to have written as well by then.
+    """
+    awaited = {"ready\n", *others}
     with program(text) as process:
-        for line in process.stdout:
-            if line == "ready\n":
-                break
+        while awaited:
+            line = process.stdout.readline()
+            assert line, process.stderr.read()
+            awaited.discard(line)
         process.send_signal(signum)
         return Ended(process)
