@@ -68,11 +68,11 @@ def test_a_run_in_the_background_too():
             main_is_waiting.wait()  # the signal must not come before the `try`
             block()
         workflow = workflow_of(step)
+        run = workflow.start(mode="background")
         try:
-def terminated(text: str, *others: str) -> Ended:
-    return interrupted(text, signal.SIGTERM, *others)
+            main_is_waiting.set()
+            run.wait()
         except SystemExit:
-            run = workflow.task.latest
             run.wait()
             report(run)
             raise
