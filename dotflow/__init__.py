@@ -15,10 +15,12 @@ __all__ = [
     "DotFlow",
     "DotflowError",
     "Run",
+    "Skip",
     "Task",
     "TypeStatus",
     "action",
     "carrier",
+    "current",
     "observability",
     "record",
 ]
@@ -33,10 +35,12 @@ _DOOR = {
     "DotFlow": "workflow",
     "DotflowError": "errors",
     "Run": "model.run",
+    "Skip": "errors",
     "Task": "model.task",
     "TypeStatus": "model.status",
     "action": "model.action",
     "carrier": "model.current",
+    "current": "model.current",
     "observability": "observe",
     "record": "model.measurements",
 }
@@ -45,10 +49,10 @@ _MODULES = ("abc", "config", "errors", "events", "model", "options", "providers"
 
 if TYPE_CHECKING:
     from dotflow.config import Config
-    from dotflow.errors import DotflowError
+    from dotflow.errors import DotflowError, Skip
     from dotflow.model.action import action
     from dotflow.model.context import Context
-    from dotflow.model.current import carrier
+    from dotflow.model.current import carrier, current
     from dotflow.model.measurements import record
     from dotflow.model.run import Run
     from dotflow.model.status import TypeStatus

@@ -17,6 +17,7 @@ __all__ = [
     "InputChanged",
     "InvalidChoice",
     "InvalidOption",
+    "ItemsError",
     "MissingActionDecorator",
     "MissingExtra",
     "NotCallableObject",
@@ -25,6 +26,7 @@ __all__ = [
     "RunFailed",
     "RunTimeout",
     "SerializationError",
+    "Skip",
     "StepSignatureError",
     "StorageError",
     "StorageNotPersistent",
@@ -54,6 +56,10 @@ class MissingActionDecorator(DotflowError, TypeError):
 
 class StepSignatureError(DotflowError, TypeError):
     """A step that asks for parameters which dotflow does not supply."""
+
+
+class ItemsError(DotflowError, TypeError):
+    """What a mapped task was to run over has no items, or its items have no proper keys; none of them has run."""
 
 
 class NotCallableObject(DotflowError, TypeError):
@@ -109,6 +115,13 @@ class AttemptTimeout(DotflowError, TimeoutError):
 
 class AttemptCancelled(DotflowError, RuntimeError):
     """An attempt that ended because its run was cancelled."""
+
+
+class Skip(DotflowError):
+    """Raised by a step that has nothing to do: `raise Skip("no new data")`.
+
+    Its task ends well, with the result `skip` and no value; what depends on it is skipped too.
+    """
 
 
 class WorkerDied(DotflowError, RuntimeError):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from dotflow.errors import InvalidChoice, InvalidOption, UnknownKeyword
-from dotflow.model.modes import EXECUTORS, MODES, ON_INPUT_CHANGE, SEQUENTIAL
+from dotflow.model.modes import BACKGROUND, EXECUTORS, MODES, ON_INPUT_CHANGE, SEQUENTIAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from concurrent.futures import Executor
+    from datetime import datetime
+
+    from dotflow.model.modes import ExecutorName, Mode, OnInputChange
 
 __all__ = ["StartOptions"]
 
@@ -24,15 +27,45 @@ class StartOptions:
         InvalidOption: something to be called that cannot be, or a number of workers that is none.
     """
 
-    mode: str = SEQUENTIAL
+    mode: Mode = SEQUENTIAL
+    background: bool = False
+    params: Mapping[str, Any] | Callable[[datetime], Mapping[str, Any]] | None = None
     keep_going: bool = False
     on_success: Callable[..., Any] | None = None
     on_failure: Callable[..., Any] | None = None
     resume: bool = False
-    on_input_change: str = "reuse"
+    on_input_change: OnInputChange = "reuse"
     fingerprint: Callable[[Any], str] | None = None
-    executor: str | Executor | None = None
+    executor: ExecutorName | Executor | None = None
     max_workers: int | None = None
+
+    @property
+    def values(self) -> Mapping[str, Any]:
+        """The `params` of one run.
+
+        Raises:
+            InvalidOption: it is a function, which only a schedule can call.
+        """
+        if callable(self.params):
+            raise InvalidOption("params= is a function: schedule() calls it for each tick, start() takes a dict")
+        return self.params or {}
+
+    def at(self, tick: datetime) -> StartOptions:
+        """Those of the run for a tick.
+
+        Raises:
+            InvalidOption: what the function `params` has returned is no dict.
+        """
+        if not callable(self.params):
+            return self
+        params = self.params(tick)
+        _check_params(params)
+        return replace(self, params=params)
+
+    @property
+    def is_background(self) -> bool:
+        """Whether `start` returns at once."""
+        return self.background or self.mode == BACKGROUND
 
     @classmethod
     def of(cls, call: str, keywords: Mapping[str, Any]) -> StartOptions:
@@ -48,6 +81,10 @@ class StartOptions:
 
     def __post_init__(self) -> None:
         _check_choice("mode", self.mode, MODES)
+        if not isinstance(self.background, bool):
+            raise InvalidOption(f"background={self.background!r}: use True or False")
+        if self.params is not None and not callable(self.params):
+            _check_params(self.params)
         _check_choice("on_input_change", self.on_input_change, ON_INPUT_CHANGE)
         _check_executor(self.executor)
         _check_callable("on_success", self.on_success, "on_success(tasks=...)")
@@ -56,6 +93,11 @@ class StartOptions:
         workers = self.max_workers
         if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
             raise InvalidOption(f"max_workers={workers!r}: a whole number, at least 1")
+
+
+def _check_params(given: object) -> None:
+    if not isinstance(given, dict) or not all(isinstance(name, str) for name in given):
+        raise InvalidOption(f"params={given!r}: a dict from the names of parameters to their values")
 
 
 def _check_executor(given: object) -> None:

@@ -14,16 +14,18 @@ from dotflow.builder import TaskBuilder
 from dotflow.config import Config
 from dotflow.engine.background import background
 from dotflow.engine.background_queue import BackgroundQueue
+from dotflow.engine.checked import report
 from dotflow.engine.checkpoints import Checkpoints
 from dotflow.engine.containment import Containment
-from dotflow.engine.coordinator import Coordinator, Lane
+from dotflow.engine.coordinator import Coordinator
 from dotflow.engine.dispatch import Dispatch
 from dotflow.engine.ending import close_all
+from dotflow.engine.graph import build
 from dotflow.engine.interrupts import Interrupts
 from dotflow.engine.scheduled import Scheduled
 from dotflow.errors import InvalidOption, ProgramImportedAgain, StorageNotPersistent, WorkflowClosed
 from dotflow.executors.selection import ExecutorSelection
-from dotflow.model.modes import BACKGROUND, SEQUENTIAL, lanes_of
+from dotflow.model.modes import SEQUENTIAL
 from dotflow.model.run import Run
 from dotflow.model.text import is_text, storable
 from dotflow.names import logs
@@ -33,11 +35,13 @@ from dotflow.providers.defaults import SchedulerDefault
 if TYPE_CHECKING:
     import uuid
     from asyncio import AbstractEventLoop
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from concurrent.futures import Executor
 
     from dotflow.engine.checkpoints import Fingerprint
+    from dotflow.engine.graph import Graph
     from dotflow.model.context import Context
+    from dotflow.model.modes import ExecutorName, Mode, OnInputChange
     from dotflow.model.task import Task
 
 __all__ = ["DotFlow"]
@@ -79,15 +83,17 @@ class DotFlow:
 
     def start(
         self,
-        mode: str = SEQUENTIAL,
+        mode: Mode = SEQUENTIAL,
         *,
+        background: bool = False,
+        params: Mapping[str, Any] | None = None,
         keep_going: bool = False,
         on_success: Callable[..., Any] | None = None,
         on_failure: Callable[..., Any] | None = None,
         resume: bool = False,
-        on_input_change: str = "reuse",
+        on_input_change: OnInputChange = "reuse",
         fingerprint: Fingerprint | None = None,
-        executor: str | Executor | None = None,
+        executor: ExecutorName | Executor | None = None,
         max_workers: int | None = None,
     ) -> Run:
         """Run the tasks, and return the run; a step that fails does not raise, it makes the run `Failed`.
@@ -95,8 +101,10 @@ class DotFlow:
         Args:
             mode: `sequential` runs the tasks one after another, here; with several groups, the groups side by side and the
                 tasks of each in order, in worker processes. `sequential_group` does so for a single group too.
-                `parallel` runs all tasks at once, in worker processes, each with an empty previous context.
-                `background` is as `sequential`, but returns at once; `Run.wait` joins.
+                `parallel` runs each task as soon as its parents have ended, in worker processes; in a workflow where no
+                task names `after`, there are none, and all run at once. `background` is `sequential` with `background`.
+            background: return at once; `Run.wait` joins.
+            params: values for the parameters of steps, by name; they come before those of `add`.
             keep_going: after a failure, go on with the tasks behind it; default: nothing new starts in its group.
             on_success, on_failure: called as `f(tasks=...)` after the run. One that raises is logged, and changes nothing.
             resume: continue the latest run of this `workflow_id`: the results of tasks that had ended well come from the
@@ -112,6 +120,8 @@ class DotFlow:
         Raises:
             InvalidChoice: a mode, an executor or an `on_input_change` that is not known.
             InvalidOption: a callback that cannot be called.
+            StepSignatureError: a parameter that nothing fills; a key of `params` that no task takes, or for what a parent
+                fills; a task that does not say what it comes after, where others do.
             StorageNotPersistent: a resume with a storage that has forgotten everything.
             InputChanged: see `on_input_change`.
             StorageError: the record of the run to be continued cannot be read, or that of this one not be written.
@@ -121,6 +131,8 @@ class DotFlow:
         """
         options = StartOptions(
             mode=mode,
+            background=background,
+            params=params,
             keep_going=keep_going,
             on_success=on_success,
             on_failure=on_failure,
@@ -132,7 +144,7 @@ class DotFlow:
         )
         return self._start("resume" if resume else "manual", options)
 
-    async def start_async(self, mode: str = SEQUENTIAL, **kwargs: Any) -> Run:
+    async def start_async(self, mode: Mode = SEQUENTIAL, **kwargs: Any) -> Run:
         """As `start`, without standing in the way of the event loop that runs; the keywords are the same.
 
         Async steps run on this very loop, so they may use what belongs to it (sessions, connection pools), unless they run
@@ -152,10 +164,15 @@ class DotFlow:
     def schedule(self, **kwargs: Any) -> None:
         """Hand `start` with these keywords to `Config.scheduler`, which calls it at every tick. Blocks until it ends.
 
+        `params` may be a function here: it is called with the time of each tick (aware) and returns those of its run.
+
         Raises:
             InvalidChoice, InvalidOption, UnknownKeyword: a keyword that `start` would refuse, before the first tick.
+            StepSignatureError: as `start`, before the first tick.
         """
-        StartOptions.of("schedule()", kwargs)
+        options = StartOptions.of("schedule()", kwargs)
+        if not callable(options.params):
+            build(list(self.task), options.mode, options.values)
         if type(self.config.scheduler) is SchedulerDefault:
             _logger.warning("nothing is scheduled: give DotFlow a Config(scheduler=...)")
         self._scheduled.open()
@@ -163,6 +180,20 @@ class DotFlow:
             self.config.scheduler.start(self._tick, **kwargs)
         finally:
             self._executors.clear()
+
+    def check(self, mode: Mode = SEQUENTIAL, *, params: Mapping[str, Any] | None = None) -> str:
+        """What `start` would do with these keywords, as a text to print; runs nothing.
+
+        It says what each task comes after, how often it could run, and what fills each parameter (`load.rows ← transform`);
+        it warns where a parent's step returns one class and the parameter is annotated with another.
+
+        Raises:
+            InvalidChoice, InvalidOption: as `start`.
+            StepSignatureError: everything that is wrong with the parameters and parents, one line each.
+        """
+        options = StartOptions(mode=mode, params=params)
+        tasks = [task.for_run(self.workflow_id, self.name, "") for task in self.task]
+        return report(build(tasks, options.mode, options.values), self.name, options.mode)
 
     def close(self) -> None:
         """Close the providers and end the worker processes. The workflow cannot be started again; may be repeated."""
@@ -223,9 +254,10 @@ class DotFlow:
             )
         _refuse_while_imported_again()
         run = self._new_run(options.mode, trigger)
+        graph = build(run.tasks, options.mode, options.values, keep_going=options.keep_going)
         checkpoints = self._checkpoints(run, options)
         self.task.latest = run
-        coordinator = self._coordinate(run, checkpoints, options, loop)
+        coordinator = self._coordinate(run, graph, checkpoints, options, loop)
         if began is not None:
             began(run)
 
@@ -235,7 +267,7 @@ class DotFlow:
                 name = "on_failure" if ended.failed else "on_success"
                 self._containment.call(ended, "callback", name, lambda: callback(tasks=ended.tasks))
 
-        if options.mode == BACKGROUND:
+        if options.is_background:
             _in_background(run, lambda: coordinator.execute(on_end))
         else:
             coordinator.execute(on_end)
@@ -265,14 +297,13 @@ class DotFlow:
         return checkpoints
 
     def _coordinate(
-        self, run: Run, checkpoints: Checkpoints, options: StartOptions, loop: AbstractEventLoop | None
+        self, run: Run, graph: Graph, checkpoints: Checkpoints, options: StartOptions, loop: AbstractEventLoop | None
     ) -> Coordinator:
-        lanes = lanes_of(options.mode, run.tasks)
-        make_executor = self._executors.executor(run, options, groups=len(lanes), loop=loop)
+        make_executor = self._executors.executor(run, options, lines=graph.lines, loop=loop)
         first, self._has_run = not self._has_run, True
         return Coordinator(
             run,
-            [Lane(tasks) for tasks in lanes],
+            graph,
             config=self.config,
             dispatch=Dispatch(self.config, self, run, self._containment, self._background_queue, first=first),
             containment=self._containment,

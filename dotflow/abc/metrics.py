@@ -55,6 +55,9 @@ class Metrics(Provider):
     def task_restored(self, task: Task) -> None:
         """A task's result was taken from the storage; it did not start and does not end."""
 
+    def task_skipped(self, task: Task) -> None:
+        """A task will not run: `task.result` is `skip` or `upstream_failed`. It does not start and does not end."""
+
     def expected_interval(self, workflow: str, seconds: float) -> None:
         """A workflow is scheduled to run every so many seconds."""
 

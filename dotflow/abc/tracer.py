@@ -55,6 +55,9 @@ class Tracer(Provider):
     def restore_task(self, task: Task) -> None:
         """A task's result was taken from the storage; neither `start_task` nor `end_task` is called for it."""
 
+    def skip_task(self, task: Task) -> None:
+        """A task will not run (`task.result`: `skip` or `upstream_failed`); nothing else is called for it."""
+
     def workflow_carrier(self, run: Run) -> Mapping[str, str]:
         """W3C headers (`traceparent` and so on) that name the span of a run; empty if it has none."""
         del run

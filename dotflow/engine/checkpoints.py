@@ -39,7 +39,8 @@ class Checkpoints:
         self._post, self._key = storage.post, storage.key
         self._run = run
         self._fingerprint = fingerprint or _fingerprint
-        self._resumes = False
+        self.resumes = False
+        """Whether there may be results to take over."""
         self._began_ns: int | None = None
         self.origin = run.run_id
         """The first of the runs that this one continues, or itself."""
@@ -51,7 +52,7 @@ class Checkpoints:
             InputChanged: `on_input_change` is `raise`, and initial contexts differ from those of that run.
             StorageError: the record of that run is torn or corrupt.
         """
-        self._resumes = True
+        self.resumes = True
         record = self._storage.get_run(self._run.workflow_id).storage
         if not isinstance(record, dict):
             return
@@ -63,8 +64,8 @@ class Checkpoints:
             )
         if on_input_change == "reuse":
             self._tell_of_reuse([task_id for task_id in changed if task_id in record["inputs"]], record["run_id"])
-        self._resumes = not changed or on_input_change == "reuse"
-        if self._resumes:
+        self.resumes = not changed or on_input_change == "reuse"
+        if self.resumes:
             self._began_ns, self.origin = record["began_ns"], record.get("origin") or record["run_id"]
             self._run.continues = SpanContext(record["trace_id"], record["span_id"], sampled=record["sampled"])
 
@@ -104,7 +105,7 @@ class Checkpoints:
         Raises:
             OSError: the storage does not answer. To run the task again might be to run twice what has ended well.
         """
-        if not self._resumes:
+        if not self.resumes or not task.spec.options.keep:
             return None
         try:
             context = self._storage.get(self._storage.key(task))
@@ -123,7 +124,8 @@ class Checkpoints:
         Raises:
             Exception: whatever the storage raises.
         """
-        self._post(self._key(task), context)
+        if task.spec.options.keep:
+            self._post(self._key(task), context)
 
     def _is_of_this(self, context: Context, task: Task) -> bool:
         # Two workflows may have one key: task "b:t" of "a", and task "t" of "a:b".

@@ -9,67 +9,50 @@ from typing import TYPE_CHECKING
 
 from dotflow.abc.hooks import overridden
 from dotflow.engine.ending import flush_all
+from dotflow.engine.graph import FAILED, NOT_STARTED, RUN, SKIPPED, WELL, Items, Node, Scope, decide
+from dotflow.engine.inputs import NodeFacts, inputs_of, value_of
+from dotflow.engine.mapped import items_of, summary
 from dotflow.errors import AttemptCancelled
 from dotflow.executors.attempt import Attempt, blank_outcome
-from dotflow.model.context import Context
+from dotflow.model.context import Context, Pickled
 from dotflow.model.outcome import ErrorInfo, TaskError
 from dotflow.model.status import TypeResult, TypeStatus
+from dotflow.model.wiring import ALWAYS, HANDLERS, SUCCESS
 from dotflow.toolkit.log_fields import ids_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from dotflow.config import Config
     from dotflow.engine.background_queue import BackgroundQueue
     from dotflow.engine.checkpoints import Checkpoints
     from dotflow.engine.containment import Containment
     from dotflow.engine.dispatch import Dispatch
+    from dotflow.engine.graph import Graph
     from dotflow.engine.interrupts import Interrupts
     from dotflow.executors.base import Executor
     from dotflow.model.outcome import Outcome
     from dotflow.model.run import Run
     from dotflow.model.task import Task
 
-__all__ = ["Coordinator", "Lane"]
+__all__ = ["Coordinator"]
 
 _NOTHING: Mapping[str, str | int] = {}
-
-
-class Lane:
-    """Tasks that run one after another, each seeing the result of the one before."""
-
-    __slots__ = ("previous", "tasks")
-
-    def __init__(self, tasks: Iterable[Task]) -> None:
-        self.tasks = deque(tasks)
-        self.previous = Context()
-
-
-class _Flight:
-    """A task on its way, and the lane it came from."""
-
-    __slots__ = ("lane", "started_monotonic_ns", "task")
-
-    def __init__(self, task: Task, lane: Lane) -> None:
-        self.task = task
-        self.lane = lane
-        self.started_monotonic_ns = 0
-
-    def __lt__(self, other: object) -> bool:
-        return False  # equal due times are retried in the order they came
+_NAMED = 3  # parents in the reason why a task did not run
 
 
 class Coordinator:
     """Drives one run from start to end: decides what is ready, keeps the retry loop, writes the storage, emits.
 
-    A task is in exactly one place: waiting in its lane, `_ready` for a slot, with the executor (`_running`), or between
-    two attempts (`_retries`).
+    A node of the graph is in exactly one place: it waits for its parents; in its line, for its turn; in `_ready`, for a slot;
+    with the executor (`_running`); or between two attempts (`_retries`). `_done` are those that have ended, or that will
+    not run any more, and `_opened` the mapped ones that have got their items, whose children have not been told yet.
     """
 
     def __init__(
         self,
         run: Run,
-        lanes: list[Lane],
+        graph: Graph,
         *,
         config: Config,
         dispatch: Dispatch,
@@ -81,7 +64,8 @@ class Coordinator:
         keep_going: bool,
     ) -> None:
         self._run = run
-        self._lanes = lanes
+        self._graph = graph
+        self._has_handlers = any(node.when in HANDLERS for node in graph.nodes)
         self._config = config
         self._clock = config.clock
         self._time_ns = config.clock.time_ns
@@ -94,12 +78,17 @@ class Coordinator:
         # Not `self.wake`: a signal handler must not set an Event, whose lock the interrupted thread may hold.
         self._interrupts = interrupts(self._wake_executor)
         self._executor = make_executor(self._interrupts)
-        self._ready: deque[_Flight] = deque()
-        self._running: dict[Attempt, _Flight] = {}
-        self._retries: list[tuple[int, int, _Flight]] = []
+        self._ready: deque[Node] = deque()
+        self._running: dict[Attempt, Node] = {}
+        self._retries: list[tuple[int, int, Node]] = []
         self._retry_count = 0
+        self._done: deque[Node] = deque()
+        self._opened: deque[Items] = deque()
+        self._open_mapped: dict[Node, None] = {}
         self._failed = 0
         self._cancelling = False
+        self._draining = False
+        self._ending = False
         self._tracer_attaches = overridden(config.tracer, "attach")
         self._log_attaches = overridden(config.log, "attach")
         run.on_cancel = self.wake
@@ -160,19 +149,36 @@ class Coordinator:
         self._checkpoints.open()
 
     def _drive(self) -> None:
-        for lane in self._lanes:
-            self._advance(lane)
-        while self._ready or self._running or self._retries:
-            self._check()
+        for node in self._graph.nodes:
+            if not node.waiting and node.ending is None:
+                self._settle(node)
+        self._tell_children()
+        ready, running, interrupts, dispatch = self._ready, self._running, self._interrupts, self._dispatch
+        slots = self._executor.slots
+        while ready or running or self._retries:
+            if interrupts.pending or dispatch.interrupt is not None:
+                self._check()
             if self._run.cancelled.is_set() and not self._cancelling:
                 self._cancel()
-            while self._ready and len(self._running) < self._executor.slots:
-                flight = self._ready.popleft()
-                if not self._restore(flight):
-                    self._launch(flight)
-            self._check()
+            while ready and len(running) < slots and not self._draining:
+                self._take(ready.popleft())
+            if interrupts.pending or dispatch.interrupt is not None:
+                self._check()
             self._await_something()
         self._check()
+
+    def _take(self, node: Node) -> None:
+        """A node has a slot: run it, unless its result is there already, or it must not start any more."""
+        if not node.task.attempt:
+            if self._must_not_start(node):
+                self._leave_out(node, NOT_STARTED)
+                self._tell_children()
+                return
+            if self._checkpoints.resumes and self._restore(node):
+                return
+        attempt = self._begin(node)
+        self._running[attempt] = node
+        self._executor.submit(attempt)
 
     def _check(self) -> None:
         """Raise what is to end the program: a Ctrl-C that was held back, or what a provider raised."""
@@ -183,30 +189,34 @@ class Coordinator:
             raise interrupt
 
     def _await_something(self) -> None:
-        wait = self._until_next_retry()
+        wait = self._until_next_retry() if self._retries else None
         if self._running:
             found = self._executor.next(wait)
             if found is not None:
                 attempt, outcome = found
-                self._settle(self._running.pop(attempt), outcome)
+                self._end_attempt(self._running.pop(attempt), outcome)
+                if self._draining:
+                    self._draining = bool(self._running)
         elif wait is not None and wait > 0:
             with self._interrupts.let_through():
                 self._interrupts.check()
                 self._clock.wait(self._wake, wait)
             self._wake.clear()
-        due: list[_Flight] = []
+        if self._retries:
+            self._take_back_what_is_due()
+
+    def _take_back_what_is_due(self) -> None:
+        due: list[Node] = []
         while self._retries and self._retries[0][0] <= self._clock.monotonic_ns():
             due.append(heapq.heappop(self._retries)[2])
         self._ready.extendleft(reversed(due))  # before what has not begun: its delay is over, however much waits
 
-    def _until_next_retry(self) -> float | None:
-        if not self._retries:
-            return None
+    def _until_next_retry(self) -> float:
         return max(0.0, (self._retries[0][0] - self._clock.monotonic_ns()) / 1e9)
 
     def _close(self, started_monotonic_ns: int) -> None:
         run, dispatch = self._run, self._dispatch
-        not_run = any(task.status is TypeStatus.NOT_STARTED for task in run.tasks)
+        not_run = any(task.status is TypeStatus.NOT_STARTED and task.result is None for task in run.tasks)
         cancelled = run.result is TypeResult.CANCELLATION or (
             self._run.cancelled.is_set() and (self._failed or not_run)
         )
@@ -217,29 +227,208 @@ class Coordinator:
         run.finished_ns = self._now()
         dispatch.emit(dispatch.workflow_failed if failed else dispatch.workflow_completed, run)
 
-    # --- a task
+    # --- the graph
 
-    def _advance(self, lane: Lane) -> None:
-        """Make the next task of a lane ready."""
-        if not lane.tasks:
-            return
-        task = lane.tasks.popleft()
-        task._previous_context = lane.previous  # noqa: SLF001 - the coordinator is the one writer of a task
+    def _settle(self, node: Node) -> None:
+        """All parents of a node have ended: decide what becomes of it."""
+        if self._has_handlers and node.owner is None:
+            parents = node.parents if node.items is None else [*node.parents, *node.along()]
+            node.after_handlers = bool(parents) and _lead_handlers(parents)
+        decision = self._decision(node)
+        if decision != RUN:
+            self._leave_out(node, decision)
+        elif node.items is not None:
+            self._open_items(node)
+        else:
+            self._enqueue(node)
+
+    def _decision(self, node: Node) -> str:
+        stopped = node.scope.stopped or (node.owner is not None and self._is_stopped(node))
+        if node.when == SUCCESS and not stopped and not self._cancelling and node.items is None:
+            for parent in node.parents:
+                if parent.ending != WELL:
+                    break
+            else:
+                return RUN  # as nearly always
+        if self._cancelling and (self._ending or node.when != ALWAYS):
+            return NOT_STARTED
+        endings = [parent.ending or WELL for parent in node.parents]
+        if node.orders_only:
+            endings = [WELL if ending == FAILED else ending for ending in endings]
+        if node.items is not None:
+            endings += [
+                WELL if parent.items is not None and parent.items.opened else parent.ending or WELL
+                for parent in node.along()
+            ]
+        required = [
+            each.ending or WELL
+            for parent, nodes in node.edges
+            if any(filling.parent is parent and not filling.has_default for filling in node.fillings)
+            for each in nodes
+        ]
+        return decide(node.when, endings, required, stopped=stopped, after_handlers=node.after_handlers)
+
+    def _is_stopped(self, node: Node) -> bool:
+        """Whether something has failed in its scope, and for an item in that of its task."""
+        if node.owner is None:
+            return node.scope.stopped
+        return node.scope.stopped or (node.owner.scope.stopped and not node.owner.after_handlers)
+
+    def _must_not_start(self, node: Node) -> bool:
+        if self._cancelling and (self._ending or (node.owner or node).when != ALWAYS):
+            return True
+        return (node.scope.stopped or node.owner is not None) and self._is_stopped(node) and not node.is_exempt
+
+    def _leave_out(self, node: Node, decision: str) -> None:
+        """A node will not run."""
+        task = node.task
+        if decision == NOT_STARTED:
+            node.ending = FAILED
+        else:
+            node.ending = SKIPPED if decision == TypeResult.SKIP else FAILED
+            task.result = TypeResult(decision)
+            task.reason = _why_not(node, decision)
+            task.queued_ns = self._now()
+            task.parents = tuple([parent.task for parent in (*node.parents, *node.along())])
+            task.span = self._run.span
+            self._dispatch.emit(self._dispatch.task_skipped, task)
+        self._done.append(node)
+
+    def _enqueue(self, node: Node) -> None:
+        """A node is ready: it goes to its line, and from there to a slot."""
+        task = node.task
         task.queued_ns = self._now()
+        task.parents = tuple([parent.task for parent in node.parents])
         if self._dispatch.task_queued:
             self._dispatch.emit(self._dispatch.task_queued, task)
-        self._ready.append(_Flight(task, lane))
+        line = node.line
+        if line is None:
+            self._ready.append(node)
+            return
+        node.entered = True
+        if line.enter(node):
+            self._ready.append(node)
 
-    def _restore(self, flight: _Flight) -> bool:
+    def _tell_children(self) -> None:
+        """Tell the children of what has ended, and what that ends in turn."""
+        done, opened = self._done, self._opened
+        while done or opened:
+            if opened:
+                self._tell(opened.popleft().followers)
+            else:
+                self._let_go_of(done.popleft())
+
+    def _let_go_of(self, node: Node) -> None:
+        """A node has ended: its children, its parents' values, its line and the task that it is an item of are told."""
+        self._tell(node.children)
+        if node.items is not None and not node.items.opened:
+            self._tell(node.items.followers)
+        for parent in node.parents:
+            if parent.value is not None and parent.value._pickled is not None:  # noqa: SLF001 - ours, beside the value
+                parent.value._pickled.release()  # noqa: SLF001
+        if node.entered and node.line is not None:
+            head = node.line.leave()
+            if head is not None:
+                self._ready.append(head)
+        if node.owner is not None and node.owner.items is not None:
+            node.owner.items.left -= 1
+            if not node.owner.items.left:
+                self._close_items(node.owner, node.owner.items)
+
+    def _tell(self, waiting: list[Node]) -> None:
+        for node in waiting:
+            node.waiting -= 1
+            if not node.waiting:
+                self._settle(node)
+
+    # --- a mapped task
+
+    def _open_items(self, node: Node) -> None:
+        """All that a mapped task needs is there: it starts, and so do its items, as far as they do not go along with others."""
+        task, dispatch = node.task, self._dispatch
+        task.queued_ns = task.started_ns = self._now()
+        task.parents = tuple([parent.task for parent in (*node.parents, *node.along())])
+        task.status = TypeStatus.IN_PROGRESS
+        node.started_monotonic_ns = self._clock.monotonic_ns()
+        dispatch.emit(dispatch.task_queued, task)
+        dispatch.emit(dispatch.mapped_started, task)
+        self._open_mapped[node] = None
+        try:
+            found = items_of(node)
+        except Exception as error:  # noqa: BLE001 - it fails the task, whatever it is: keys come from the user's code
+            self._end_mapped(node, ErrorInfo.of(error))
+            return
+        initial = task._initial_context = task.initial_context.copy()  # noqa: SLF001 - that of the workflow stays as it is
+        initial._pickled = Pickled(len(found))  # noqa: SLF001
+        items, scope = node.items or Items(), Scope()
+        for number, item in enumerate(found):
+            child = node.item(task.item(item.key), number, scope, item.given)
+            for parent in item.parents:
+                if parent.ending is None:
+                    child.wait_for(parent)
+                else:
+                    child.parents.append(parent)
+            items.nodes.append(child)
+        task.items, items.left, items.opened = [child.task for child in items.nodes], len(items.nodes), True
+        for child in items.nodes:
+            if not child.waiting:
+                self._settle(child)
+        self._opened.append(items)
+        if not items.nodes:
+            self._close_items(node, items)
+
+    def _close_items(self, node: Node, items: Items) -> None:
+        """The last item of a mapped task has ended."""
+        node.value = Context([value.storage if (value := item.value) is not None else None for item in items.nodes])
+        if any(item.ending not in (WELL, SKIPPED) for item in items.nodes):
+            text = summary(node)
+            cancelled = any(item.task.result is TypeResult.CANCELLATION for item in items.nodes)
+            error = ErrorInfo("ItemsFailed", text, f"ItemsFailed: {text}\n")
+            self._end_mapped(node, error, TypeResult.CANCELLATION if cancelled else TypeResult.FAILURE)
+        elif items.nodes and all(item.ending == SKIPPED for item in items.nodes):
+            node.value = None
+            self._end_mapped(node, None, TypeResult.SKIP)
+        else:
+            self._end_mapped(node, None, TypeResult.SUCCESS)
+
+    def _end_mapped(self, node: Node, error: ErrorInfo | None, result: TypeResult = TypeResult.FAILURE) -> None:
+        task, dispatch = node.task, self._dispatch
+        self._open_mapped.pop(node, None)
+        node.has_run = True
+        task.result, task.finished_ns = result, self._now()
+        task.duration = (self._clock.monotonic_ns() - node.started_monotonic_ns) / 1e9
+        if node.value is not None:
+            task._current_context = Context(  # noqa: SLF001 - the coordinator is the one writer of a task
+                node.value, task_id=task.task_id, workflow_id=task.workflow_id, time=task.finished_ns
+            )
+        if error is not None:
+            task.status = TypeStatus.FAILED
+            task.errors.append(_task_error(1, error))
+            node.ending = FAILED
+            self._failed += 1
+            dispatch.emit(dispatch.mapped_failed, task)
+            self._stop(node)
+        else:
+            task.status = TypeStatus.COMPLETED
+            node.ending = SKIPPED if result is TypeResult.SKIP else WELL
+            dispatch.emit(dispatch.mapped_completed, task)
+        self._share(node)
+        if task.callback is not None:
+            self._call_back(task, task.callback)
+        self._done.append(node)
+
+    # --- a task
+
+    def _restore(self, node: Node) -> bool:
         """Take a task's result from its checkpoint, if the run resumes and there is one.
 
         A storage that does not answer fails the task, without running it.
         """
-        task, lane = flight.task, flight.lane
+        task = node.task
         try:
-            context = self._checkpoints.find(task) if not task.attempt else None
+            context = self._checkpoints.find(task)
         except Exception as error:  # noqa: BLE001 - it fails the task, whatever it is
-            self._refuse(flight, error)
+            self._refuse(node, error)
             return True
         if context is None:
             return False
@@ -248,57 +437,59 @@ class Coordinator:
         task.finished_ns = self._now()
         task.span = self._run.span  # nobody was told of its own: what is written about it belongs to the run's trace
         self._dispatch.emit(self._dispatch.task_restored, task)
-        lane.previous = context
-        self._advance(lane)
+        node.ending, node.has_run, node.value = WELL, True, value_of(task)
+        self._share(node)
+        self._done.append(node)
+        self._tell_children()
         return True
 
-    def _launch(self, flight: _Flight) -> None:
-        attempt = self._begin(flight)
-        self._running[attempt] = flight
-        self._executor.submit(attempt)
-
-    def _refuse(self, flight: _Flight, error: Exception) -> None:
+    def _refuse(self, node: Node, error: Exception) -> None:
         """Fail a task in place of running it."""
-        self._begin(flight)
+        self._begin(node)
         outcome = blank_outcome(self._clock).fail(error)
         outcome.final = True
-        self._settle(flight, outcome)
+        self._end_attempt(node, outcome)
 
-    def _begin(self, flight: _Flight) -> Attempt:
-        task = flight.task
+    def _begin(self, node: Node) -> Attempt:
+        task = node.task
         task.attempt += 1
         if task.started_ns is None:
             task.started_ns = self._now()
             task.status = TypeStatus.IN_PROGRESS
-            flight.started_monotonic_ns = self._clock.monotonic_ns()
-            self._dispatch.emit(self._dispatch.task_started, task)
-        return self._begin_attempt(flight)
+            node.started_monotonic_ns = self._clock.monotonic_ns()
+            if self._dispatch.task_started:
+                self._dispatch.emit(self._dispatch.task_started, task)
+        return self._begin_attempt(node)
 
-    def _begin_attempt(self, flight: _Flight) -> Attempt:
-        task = flight.task
+    def _begin_attempt(self, node: Node) -> Attempt:
+        task = node.task
         task.status = TypeStatus.IN_PROGRESS
         task.attempt_started_ns = self._now()
+        previous, arguments = inputs_of(node)
         calls = self._dispatch.attempt_started if task.spec.options.retry > 1 else self._dispatch.only_attempt_started
         if calls:
             self._dispatch.emit(calls, task)
         return Attempt(
             task.spec,
-            task.initial_context.copy(),  # a step may write to what it is given; the task's own is the coordinator's
-            task.previous_context.copy(),
+            task._initial_context,  # noqa: SLF001
+            previous,
+            arguments,
             task.task_id,
             task.workflow_id,
             task.carrier if self._tracer_attaches else _NOTHING,
             ids_of(task) if self._log_attaches else _NOTHING,
+            NodeFacts(self._run, node),
+            task.attempt,
         )
 
-    def _settle(self, flight: _Flight, outcome: Outcome) -> None:
+    def _end_attempt(self, node: Node, outcome: Outcome) -> None:
         """An attempt has come back: store its value or note its error, then retry or end the task."""
-        task = flight.task
+        task = node.task
         self._place_in_time(task, outcome)
         for provider, method, error in outcome.provider_errors:
             self._containment.caught(self._run, provider, method, error)
         may_retry = outcome.error is not None and outcome.result is not TypeResult.CANCELLATION and not outcome.final
-        if outcome.error is None:
+        if outcome.error is None and outcome.result is not TypeResult.SKIP:
             self._store(task, outcome)
         if outcome.error is not None:
             task.errors.append(_task_error(task.attempt, outcome.error))
@@ -306,10 +497,11 @@ class Coordinator:
         calls = self._dispatch.attempt_ended if task.spec.options.retry > 1 else self._dispatch.only_attempt_ended
         if calls:
             self._dispatch.emit(calls, task)
-        if may_retry and task.attempt < task.spec.options.retry and not self._cancelling and not outcome.interrupt:
-            self._retry(flight)
+        may_retry = may_retry and task.attempt < task.spec.options.retry and not outcome.interrupt
+        if may_retry and (not self._cancelling or ((node.owner or node).when == ALWAYS and not self._draining)):
+            self._retry(node)
         else:
-            self._finish(flight, outcome)
+            self._finish(node, outcome)
         if outcome.interrupt is not None:
             raise outcome.interrupt
 
@@ -332,42 +524,62 @@ class Coordinator:
         else:
             task._current_context = context  # noqa: SLF001
 
-    def _retry(self, flight: _Flight) -> None:
-        task = flight.task
+    def _retry(self, node: Node) -> None:
+        task = node.task
         task.status = TypeStatus.RETRY
         task.retry_count += 1
         delay = task.retry_in = task.spec.options.delay_before(task.attempt + 1)
         self._dispatch.emit(self._dispatch.task_retrying, task)
         if delay <= 0:
-            self._ready.appendleft(flight)
+            self._ready.appendleft(node)
             return
         self._retry_count += 1
         due = self._clock.monotonic_ns() + round(delay * 1e9)
-        heapq.heappush(self._retries, (due, self._retry_count, flight))
+        heapq.heappush(self._retries, (due, self._retry_count, node))
 
-    def _finish(self, flight: _Flight, outcome: Outcome) -> None:
-        task, lane, dispatch = flight.task, flight.lane, self._dispatch
+    def _finish(self, node: Node, outcome: Outcome) -> None:
+        task, dispatch = node.task, self._dispatch
         task.result = outcome.result
         task.finished_ns = self._now()
-        task.duration = (self._clock.monotonic_ns() - flight.started_monotonic_ns) / 1e9
-        failed = outcome.error is not None
-        task.status = TypeStatus.FAILED if failed else TypeStatus.COMPLETED
-        if failed:
-            self._failed += 1
+        task.duration = (self._clock.monotonic_ns() - node.started_monotonic_ns) / 1e9
+        node.has_run = True
+        if outcome.error is not None:
+            task.status = TypeStatus.FAILED
+            node.ending = FAILED
+            if node.owner is None:
+                self._failed += 1
             dispatch.emit(dispatch.task_failed, task)
+            self._stop(node)
         else:
-            dispatch.emit(dispatch.task_completed, task)
+            task.status = TypeStatus.COMPLETED
+            if outcome.result is TypeResult.SKIP:
+                task.reason = outcome.reason
+                node.ending = SKIPPED
+            else:
+                node.ending = WELL
+                node.value = task._current_context if not task.spec.is_class else value_of(task)  # noqa: SLF001
+                self._share(node)
+            if dispatch.task_completed:
+                dispatch.emit(dispatch.task_completed, task)
         if task.callback is not None:
             self._call_back(task, task.callback)
-        lane.previous = task.current_context
-        if failed and not self._keep_going:
-            self._start_no_more_of(task.group_name)
-        elif not self._cancelling and outcome.interrupt is None:
-            self._advance(lane)
+        self._done.append(node)
+        if outcome.interrupt is None:
+            self._tell_children()
 
-    def _start_no_more_of(self, group_name: str) -> None:
-        """Take back what is ready but has not started; the lanes of the group advance only from a task that ended well."""
-        self._ready = deque(f for f in self._ready if f.task.attempt or f.task.group_name != group_name)
+    def _stop(self, node: Node) -> None:
+        """After a failure nothing more starts in its scope, unless the run keeps going."""
+        if self._keep_going:
+            return
+        node.scope.stopped = True
+        if node.owner is not None and not node.owner.after_handlers:
+            node.owner.scope.stopped = True
+
+    def _share(self, node: Node) -> None:
+        """A value that several attempts get is pickled once."""
+        children = node.children
+        if node.value is not None and (len(children) > 1 or (children and children[0].items is not None)):
+            node.value._pickled = Pickled(len(children))  # noqa: SLF001
 
     def _call_back(self, task: Task, callback: Callable[..., object]) -> None:
         with self._interrupts.let_through():
@@ -376,37 +588,50 @@ class Coordinator:
     # --- ends before the end
 
     def _cancel(self) -> None:
-        """Nothing new starts; what can be given up is."""
+        """Nothing new starts but what is to run always; what can be given up is."""
         self._cancelling = True
+        self._draining = bool(self._running)
         self._executor.cancel()
-        waiting = [flight for _, _, flight in self._retries] + [f for f in self._ready if f.task.attempt]
+        waiting = [node for _, _, node in self._retries] + [node for node in self._ready if node.task.attempt]
+        not_begun = [node for node in self._ready if not node.task.attempt]
         self._retries.clear()
         self._ready.clear()
-        for flight in waiting:
-            flight.task.attempt += 1
-            self._begin_attempt(flight)
-            self._settle_as_cancelled(flight, AttemptCancelled("the run was cancelled before this attempt began"))
+        for node in waiting:
+            node.task.attempt += 1
+            self._begin_attempt(node)
+            self._end_as_cancelled(node, AttemptCancelled("the run was cancelled before this attempt began"))
+        for node in not_begun:
+            if self._must_not_start(node):
+                self._leave_out(node, NOT_STARTED)
+            else:
+                self._ready.append(node)
+        self._tell_children()
 
     def _abandon(self, cause: BaseException) -> None:
         """The program is being ended, or the engine itself has failed: end everything that was begun."""
-        self._cancelling = True
+        self._cancelling = self._ending = True
         self._run.result = TypeResult.FAILURE if isinstance(cause, Exception) else TypeResult.CANCELLATION
-        running = [(flight, self._executor.pid_of(attempt)) for attempt, flight in self._running.items()]
+        running = [(node, self._executor.pid_of(attempt)) for attempt, node in self._running.items()]
         self._executor.cancel()
         self._running.clear()
-        for flight, pid in running:
-            self._settle_as_cancelled(flight, cause, pid)
+        for node, pid in running:
+            self._end_as_cancelled(node, cause, pid)
         self._cancel()
+        while self._ready:  # what has come to the head of its line
+            self._leave_out(self._ready.popleft(), NOT_STARTED)
+            self._tell_children()
+        for node in list(self._open_mapped):
+            self._close_items(node, node.items or Items())
 
-    def _settle_as_cancelled(self, flight: _Flight, cause: BaseException, pid: int | None = None) -> None:
+    def _end_as_cancelled(self, node: Node, cause: BaseException, pid: int | None = None) -> None:
         outcome = blank_outcome(self._clock)
         outcome.pid = pid or outcome.pid
-        outcome.duration_ns = max(0, outcome.started_ns - flight.task.attempt_started_ns)
-        outcome.started_ns = flight.task.attempt_started_ns
+        outcome.duration_ns = max(0, outcome.started_ns - node.task.attempt_started_ns)
+        outcome.started_ns = node.task.attempt_started_ns
         outcome.fail(cause, TypeResult.CANCELLATION)
         if isinstance(cause, (KeyboardInterrupt, SystemExit)):
             outcome.error = _ended_with_the_program(cause)
-        self._settle(flight, outcome)
+        self._end_attempt(node, outcome)
 
     # --- time
 
@@ -432,6 +657,26 @@ def _ended_with_the_program(cause: KeyboardInterrupt | SystemExit) -> ErrorInfo:
     why = "Ctrl-C" if isinstance(cause, KeyboardInterrupt) else f"exit status {cause.code}"
     message = f"the program that started the run was ended ({why})"
     return ErrorInfo(name, message, f"{name}: {message}\n")
+
+
+def _lead_handlers(parents: list[Node]) -> bool:
+    """Whether what follows only these starts although something has failed."""
+    for parent in parents:  # noqa: SIM110 - all() takes longer, and this is asked for every task
+        if not parent.leads_handlers:
+            return False
+    return True
+
+
+def _why_not(node: Node, decision: str) -> str:
+    """Which parents are the reason that a task does not run."""
+    ending = FAILED if decision == TypeResult.UPSTREAM_FAILED else SKIPPED
+    parents = [*node.parents, *node.along()]
+    names = [parent.task.task_id for parent in parents if parent.ending == ending]
+    if not names:
+        return "no parent failed" if decision == TypeResult.SKIP else ""
+    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+    word = "did not end well" if ending == FAILED else "skipped"
+    return f"{', '.join(names[:_NAMED])}{more} {word}"
 
 
 def _task_error(attempt: int, error: ErrorInfo) -> TaskError:

@@ -217,6 +217,13 @@ _MOMENTS: Mapping[str, _Moment] = {
         ("log", "info", _task_line(logs.TASK_RESTORED)),
         ("server", "update_task", _post_task),
     ),
+    "task_skipped": _before(
+        events.TaskSkipped,
+        ("tracer", "skip_task", _task),
+        ("metrics", "task_skipped", _task),
+        ("log", "info", _task_line(logs.TASK_SKIPPED)),
+        ("server", "update_task", _post_task),
+    ),
     "attempt_started": _before(
         "AttemptStarted",
         ("tracer", "start_attempt", _task),
@@ -291,6 +298,7 @@ class Dispatch:
         self.task_queued = self._calls["task_queued"]
         self.task_started = self._calls["task_started"]
         self.task_restored = self._calls["task_restored"]
+        self.task_skipped = self._calls["task_skipped"]
         self.attempt_started = self._calls["attempt_started"]
         self.attempt_ended = self._calls["attempt_ended"]
         self.only_attempt_started = self._of_only_attempt(config, self.attempt_started)
@@ -298,6 +306,10 @@ class Dispatch:
         self.task_retrying = self._calls["task_retrying"]
         self.task_completed = self._calls["task_completed"]
         self.task_failed = self._calls["task_failed"]
+        # A mapped task is one task, with a span and a line; what is counted are its items.
+        self.mapped_started = _without("metrics", self.task_started)
+        self.mapped_completed = _without("metrics", self.task_completed)
+        self.mapped_failed = _without("metrics", self.task_failed)
         self.workflow_completed = self._calls["workflow_completed"]
         self.workflow_failed = self._calls["workflow_failed"]
 
@@ -331,7 +343,7 @@ class Dispatch:
     @staticmethod
     def _of_only_attempt(config: Config, calls: tuple[Handler, ...]) -> tuple[Handler, ...]:
         """The calls where a task has no more than one attempt, which may be nothing to the tracer."""
-        return calls if config.tracer.every_attempt else tuple(call for call in calls if call.provider != "tracer")
+        return calls if config.tracer.every_attempt else _without("tracer", calls)
 
     def _tell(self, listener: Callable[[Any], object], name: str) -> Callable[[Any], object]:
         from dotflow.model import events  # here, because a run without listeners has no use for it
@@ -341,6 +353,10 @@ class Dispatch:
             return lambda _: listener(event(time_ns=run.now_ns, run=run))
         make = events.maker(event)
         return lambda task: listener(make(run, task))
+
+
+def _without(provider: str, calls: tuple[Handler, ...]) -> tuple[Handler, ...]:
+    return tuple(call for call in calls if call.provider != provider)
 
 
 def _name_of(listener: object) -> str:

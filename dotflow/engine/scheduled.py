@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dotflow.abc.hooks import overridden
+from dotflow.model.context import at_ns
 from dotflow.model.status import TypeStatus
 
 if TYPE_CHECKING:
@@ -31,6 +33,8 @@ class Scheduled:
         self._expected: float | None = None
         self._runs: set[Run] = set()
         self._ended_well = False
+        self._clock = config.clock
+        self._late = threading.local()  # of the tick that this thread makes a run of
 
     def open(self) -> None:
         """Set the hooks, and make the series of everything that may be skipped at 0."""
@@ -42,8 +46,10 @@ class Scheduled:
         scheduler.on_skip, scheduler.on_tick, scheduler.on_give_up = self._skipped, self._ticked, self._give_up
 
     def options(self, given: StartOptions) -> StartOptions:
-        """Those of the next run: after one that ended well nothing is left to be continued, and it starts afresh."""
-        return replace(given, resume=given.resume and not self._ended_well)
+        """Those of the run for this tick: after one that ended well nothing is left to be continued, and it starts afresh."""
+        late_ns, self._late.ns = getattr(self._late, "ns", 0), 0
+        options = replace(given, resume=given.resume and not self._ended_well)
+        return options.at(at_ns(self._clock.time_ns() - late_ns))
 
     @contextmanager
     def run(self) -> Iterator[Callable[[Run], None]]:
@@ -71,6 +77,7 @@ class Scheduled:
         self._tell("schedule_skipped", reason, count)
 
     def _ticked(self, lateness: float) -> None:
+        self._late.ns = round(lateness * 1e9)
         self._expect()
         self._tell("schedule_ticked", lateness)
 

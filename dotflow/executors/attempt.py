@@ -6,19 +6,25 @@ import contextvars
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from dotflow.errors import Skip
+from dotflow.executors.inputs import copied, given
 from dotflow.model.context import Context
-from dotflow.model.measurements import current_outcome
 from dotflow.model.outcome import Outcome
+from dotflow.model.running import running_attempt
 from dotflow.model.status import TypeResult
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
     from dotflow.executors.event_loop import CallersLoop, Loop
+    from dotflow.executors.inputs import Arguments, Source
     from dotflow.model.clock import Clock
+    from dotflow.model.current import Facts
     from dotflow.model.step import Call, Step
 
 __all__ = ["Attempt", "Carried", "Sides", "blank_outcome", "run_attempt"]
@@ -38,6 +44,7 @@ def _host() -> str:
 
 
 _HOST = _host()
+_PLAIN = frozenset({type(None), bool, int, float, str, bytes, list, dict, tuple, set})  # asked first, as it is quicker
 
 
 class _Process:
@@ -66,31 +73,54 @@ class Sides(NamedTuple):
 
 
 class Attempt:
-    """One execution of one step."""
+    """One execution of one step.
+
+    `initial` and `previous` are what its contexts come to, `arguments` its other parameters; all of them are sources, whose
+    values are looked up and copied when it runs. `owns_inputs`: they are its own already, for they came here as bytes.
+    """
 
     __slots__ = (
-        *("callers_loop", "carrier", "ids", "initial", "loop", "previous"),
-        *("step", "task_id", "timeout", "workflow_id"),
+        *(
+            "arguments",
+            "callers_loop",
+            "carrier",
+            "facts",
+            "ids",
+            "initial",
+            "loop",
+            "number",
+            "outcome",
+            "owns_inputs",
+        ),
+        *("previous", "step", "task_id", "timeout", "workflow_id"),
     )
 
     def __init__(
         self,
         step: Step,
         initial: Context,
-        previous: Context,
+        previous: Source,
+        arguments: Arguments | None = None,
         task_id: str = "",
         workflow_id: str = "",
         carrier: Carried = _NOTHING,
         ids: Carried = _NOTHING,
+        facts: Facts | None = None,
+        number: int = 1,
     ) -> None:
+        self.outcome: Outcome
         self.step = step
         self.initial = initial
         self.previous = previous
+        self.arguments = arguments
         self.task_id = task_id
         self.workflow_id = workflow_id
         self.carrier = carrier
         self.ids = ids
+        self.facts = facts
+        self.number = number
         self.timeout: float = step.options.timeout
+        self.owns_inputs = False
         self.loop: Loop | CallersLoop | None = None
         self.callers_loop: asyncio.AbstractEventLoop | None = None
 
@@ -108,14 +138,16 @@ def run_attempt(attempt: Attempt, clock: Clock, sides: Sides) -> Outcome:
 
 
 def _run(attempt: Attempt, clock: Clock, sides: Sides) -> Outcome:
-    outcome = Outcome(0, 0, _process.pid, _HOST)
-    current_outcome.set(outcome)
+    outcome = attempt.outcome = Outcome(0, 0, _process.pid, _HOST)
+    running_attempt.set(attempt)
     entered = _enter(attempt, sides, outcome) if attempt.carrier or attempt.ids else ()
     # In this order, so that the end, start plus duration, is not before anything that the step did.
     started = clock.monotonic_ns()
     outcome.started_ns = clock.time_ns()
     try:
         outcome.value = None if outcome.interrupt else _call_step(attempt)
+    except Skip as reason:
+        outcome.skip(reason)
     except BaseException as error:  # noqa: BLE001 - reported, and raised again by the coordinator where it must be
         _fail(outcome, error)
     outcome.duration_ns = clock.monotonic_ns() - started
@@ -183,36 +215,68 @@ def _leave(provider: str, manager: AbstractContextManager[None], outcome: Outcom
 
 
 def _call_step(attempt: Attempt) -> Any:
-    step = attempt.step
-    if not step.is_class and not step.call.is_async:
-        return _call(step.call, attempt.initial, attempt.previous)
+    step, call = attempt.step, attempt.step.call
+    copy = None if attempt.owns_inputs or step.options.readonly else copied
+    if step.is_class:
+        return _call_class(attempt, copy)
+    arguments: dict[str, Any] = {}
+    if attempt.arguments:
+        arguments = {name: given(source, copy) for name, source in attempt.arguments.items()}
+    if call.wants_initial:
+        arguments["initial_context"] = _context(attempt.initial, copy)
+    if call.wants_previous:
+        arguments["previous_context"] = _context(attempt.previous, copy)
+    value = call.target(**arguments)
+    if call.is_async or _is_awaitable(value):
+        with _loop_of(attempt) as loop:
+            return loop.run(value)
+    return value
+
+
+def _context(source: Source, copy: Callable[[Any], Any] | None) -> Context:
+    """A context of the attempt's own: the step may write to it."""
+    if type(source) is not Context:
+        return Context(given(source, copy))
+    context = source.copy()
+    if copy is not None:
+        context.storage = copy(context.storage)
+    return context
+
+
+def _call_class(attempt: Attempt, copy: Callable[[Any], Any] | None) -> list[Context]:
+    """Make the instance and call its methods in order, each seeing the one before. Their contexts are the result."""
+    initial, previous = _context(attempt.initial, copy), _context(attempt.previous, copy)
+    plain = {name: given(source, copy) for name, source in (attempt.arguments or {}).items()}
+    contexts: list[Context] = []
+    with _loop_of(attempt) as loop:
+        instance = _call(attempt.step.call, attempt.step.source, initial, previous, plain)
+        for name, method in attempt.step.methods:
+            value = _call(method, getattr(instance, name), initial, previous, {})
+            if method.is_async or _is_awaitable(value):
+                value = loop.run(value)
+            previous = Context(value, task_id=attempt.task_id, workflow_id=attempt.workflow_id, time=time.time_ns())
+            contexts.append(previous)
+    return contexts
+
+
+def _call(call: Call, target: Callable[..., Any], initial: Context, previous: Context, plain: Mapping[str, Any]) -> Any:
+    arguments = dict(plain)
+    if call.wants_initial:
+        arguments["initial_context"] = initial
+    if call.wants_previous:
+        arguments["previous_context"] = previous
+    return target(**arguments)
+
+
+@contextmanager
+def _loop_of(attempt: Attempt) -> Iterator[Loop | CallersLoop]:
     from dotflow.executors.event_loop import CallersLoop, Loop
 
     callers = attempt.callers_loop
     with Loop() if callers is None else CallersLoop(callers) as attempt.loop:
-        if step.is_class:
-            return _call_class(attempt, attempt.loop)
-        return attempt.loop.run(_call(step.call, attempt.initial, attempt.previous))
+        yield attempt.loop
 
 
-def _call(call: Call, initial: Context, previous: Context) -> Any:
-    if call.wants_initial:
-        if call.wants_previous:
-            return call.target(initial_context=initial, previous_context=previous)
-        return call.target(initial_context=initial)
-    if call.wants_previous:
-        return call.target(previous_context=previous)
-    return call.target()
-
-
-def _call_class(attempt: Attempt, loop: Loop | CallersLoop) -> list[Context]:
-    """Make the instance and call its methods in order, each seeing the one before. Their contexts are the result."""
-    instance = _call(attempt.step.call, attempt.initial, attempt.previous)
-    previous, contexts = attempt.previous, []
-    for name, method in attempt.step.methods:
-        value = _call(method.bound_to(getattr(instance, name)), attempt.initial, previous)
-        if method.is_async:
-            value = loop.run(value)
-        previous = Context(value, task_id=attempt.task_id, workflow_id=attempt.workflow_id, time=time.time_ns())
-        contexts.append(previous)
-    return contexts
+def _is_awaitable(value: object) -> bool:
+    """Whether the step has returned something to be awaited: behind a plain decorator, or for want of an `await`."""
+    return type(value) not in _PLAIN and hasattr(type(value), "__await__")  # on the type, where `await` looks

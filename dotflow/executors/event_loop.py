@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import queue
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Awaitable, Callable
     from types import TracebackType
 
 __all__ = ["CallersLoop", "Loop", "is_running_here"]
@@ -39,12 +40,17 @@ class Loop:
         finally:
             loop.close()
 
-    def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """The coroutine's result, or what it raises."""
+    def run(self, awaitable: Awaitable[Any]) -> Any:
+        """What it comes to, or what it raises."""
+        if is_running_here():  # a second loop cannot run in this thread
+            return _in_thread(lambda: self._run(awaitable))
+        return self._run(awaitable)
+
+    def _run(self, awaitable: Awaitable[Any]) -> Any:
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
             self._loop.set_default_executor(_DaemonThreads())
-        self._task = self._loop.create_task(coroutine)
+        self._task = self._loop.create_task(_value_of(awaitable))
         return self._loop.run_until_complete(self._task)
 
     def cancel(self) -> None:
@@ -73,9 +79,9 @@ class CallersLoop:
     def __exit__(self, *_: object) -> None:
         self._future = None
 
-    def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """The coroutine's result, or what it raises."""
-        self._future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+    def run(self, awaitable: Awaitable[Any]) -> Any:
+        """What it comes to, or what it raises."""
+        self._future = asyncio.run_coroutine_threadsafe(_value_of(awaitable), self._loop)
         try:
             return self._future.result()
         except BaseException as error:  # noqa: BLE001 - the same, without the frames between us and the coroutine
@@ -132,6 +138,23 @@ def _fulfil(future: Future[Any], call: Callable[[], Any]) -> None:
         future.set_result(call())
     except BaseException as error:  # noqa: BLE001 - the coroutine that awaits it gets it
         future.set_exception(error)
+
+
+async def _value_of(awaitable: Awaitable[Any]) -> Any:
+    """What it comes to, also where that is to be awaited once more."""
+    value: Any = awaitable
+    while hasattr(type(value), "__await__"):
+        value = await value
+    return value
+
+
+def _in_thread(call: Callable[[], Any]) -> Any:
+    """Make the call in a thread of its own, which sees what is current here, and wait for it."""
+    future: Future[Any] = Future()
+    context = contextvars.copy_context()
+    thread = threading.Thread(target=context.run, args=(_fulfil, future, call), name="dotflow-asyncio", daemon=True)
+    thread.start()
+    return future.result()
 
 
 def _without_futures(tb: TracebackType | None) -> TracebackType | None:

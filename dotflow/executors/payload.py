@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 import cloudpickle
 
 from dotflow.errors import NotPicklable
-from dotflow.executors.remote import Payload, ProviderFailure, Report
+from dotflow.executors.inputs import given
+from dotflow.executors.remote import Payload, ProviderFailure, Report, Shared
 from dotflow.model.action import named_part
+from dotflow.model.context import Context
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from dotflow.abc.worker import WorkerSide
     from dotflow.executors.attempt import Attempt
+    from dotflow.executors.inputs import Source
     from dotflow.model.step import Step
 
 __all__ = ["Packer", "pickle_sides", "read_report"]
@@ -53,9 +56,11 @@ class Packer:
         module = self._module_by_value(step)
         with _by_value(module):
             key, pickled = self._step(step)
+            by = module.__name__ if module is not None else ""
             carried = (attempt.task_id, attempt.workflow_id, dict(attempt.carrier), dict(attempt.ids))
+            facts = (attempt.facts, attempt.number)
             try:
-                body = _dumps((attempt.initial, attempt.previous, *carried))
+                body = _dumps((*(_sent(source, by) for source in _sources(attempt)), *carried, *facts))
             except Exception as error:
                 raise _culprit(attempt, error) from error
         name = attempt.task_id or step.name
@@ -142,12 +147,36 @@ class _Reader(pickle.Unpickler):
         return fill(cls, state) if cls in self._new else cls
 
 
+def _sources(attempt: Attempt) -> tuple[Source, Source, dict[str, Source] | None]:
+    """What the step is given."""
+    return attempt.initial, attempt.previous, dict(attempt.arguments) if attempt.arguments else None
+
+
+def _sent(source: Source, by: str) -> Any:
+    """A source as it travels: what several attempts are sent is pickled once, in the way that `by` names."""
+    kind = type(source)
+    if kind is list:
+        return [_sent(each, by) for each in source]
+    if kind is dict:
+        return {name: _sent(each, by) for name, each in source.items()}
+    pickled = source._pickled if kind is Context else None  # noqa: SLF001 - kept there for us
+    if pickled is None or pickled.consumers <= 0:
+        return source
+    data = pickled.data.get(by)
+    if data is None:
+        data = pickled.data[by] = _dumps(source)
+    return Shared(data)
+
+
 def _culprit(attempt: Attempt, error: Exception) -> NotPicklable:
-    named: Sequence[tuple[str, Any]] = (
-        ("initial context", attempt.initial.storage),
-        ("previous context", attempt.previous.storage),
+    arguments = attempt.arguments or {}
+    named: Sequence[tuple[str, Source]] = (
+        ("initial context", attempt.initial),
+        ("previous context", attempt.previous),
+        *((f"parameter {name!r}", source) for name, source in arguments.items()),
     )
-    for name, value in named:
+    for name, source in named:
+        value = given(source, None)
         try:
             cloudpickle.dumps(value)
         except Exception as found:  # noqa: BLE001

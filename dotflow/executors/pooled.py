@@ -65,7 +65,9 @@ class PooledExecutor(Executor, Generic[Where]):
         self._cancelled = False
 
     def submit(self, attempt: Attempt) -> None:
-        """Hand the attempt out."""
+        """Hand the attempt out. After `cancel`, when all that was out has come back, others may come."""
+        if self._cancelled and not self._out and not self._kept:
+            self._cancelled = False
         self._out[attempt] = self._hand_out(attempt)
         if attempt.timeout:
             self._timed.add(attempt)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dotflow.errors import NotPicklable
 from dotflow.executors.attempt import Attempt, Sides, blank_outcome, run_attempt
+from dotflow.executors.inputs import copied
 from dotflow.model.action import named_part
 from dotflow.model.clock import SystemClock
 
@@ -34,6 +35,7 @@ __all__ = [
     "Payload",
     "ProviderFailure",
     "Report",
+    "Shared",
     "brought_along",
     "flush_sides",
     "run_and_flush",
@@ -69,6 +71,12 @@ class Payload(NamedTuple):
     sender: str = ""
 
 
+class Shared(NamedTuple):
+    """A context as bytes, which several attempts are sent."""
+
+    data: bytes
+
+
 class Report(NamedTuple):
     """An outcome on its way back. `value` is pickled apart, so that the rest arrives even if it cannot be read."""
 
@@ -88,7 +96,7 @@ def run_payload(payload: bytes, on_begin: Callable[[], None] | None = None) -> b
         _brought.names = _globals_of(step)
         if on_begin is not None and sent.tells_begin:
             on_begin()
-        attempt = Attempt(step, *pickle.loads(sent.body))  # noqa: S301 - the user's values, which may take any time
+        attempt = _attempt(step, *pickle.loads(sent.body))  # noqa: S301 - the user's values, which may take any time
     except BaseException as error:  # noqa: BLE001 - what the user's classes raise when they are made again
         outcome = blank_outcome(_CLOCK).fail(
             NotPicklable(f"step {sent.name!r} or its context", "loaded in the worker", error)
@@ -97,6 +105,29 @@ def run_payload(payload: bytes, on_begin: Callable[[], None] | None = None) -> b
     else:
         outcome = run_attempt(attempt, _CLOCK, sides.entered()).contained()
     return _pack(outcome, sides, sent.name)
+
+
+def _attempt(step: Step, initial: Any, previous: Any, arguments: Any, *carried: Any) -> Attempt:
+    seen: set[int] = set()
+    inputs = (_own(initial, seen), _own(previous, seen), _own(arguments, seen) if arguments else None)
+    attempt = Attempt(step, *inputs, *carried)
+    attempt.owns_inputs = True
+    return attempt
+
+
+def _own(source: Any, seen: set[int]) -> Any:
+    """A source as it has arrived, read; each place gets a copy of its own, as it would where nothing has to travel."""
+    kind = type(source)
+    if kind is list:
+        return [_own(each, seen) for each in source]
+    if kind is dict:
+        return {name: _own(each, seen) for name, each in source.items()}
+    if kind is Shared:
+        return pickle.loads(source.data)  # noqa: S301 - what the coordinator made
+    if id(source) in seen:
+        return copied(source)
+    seen.add(id(source))
+    return source
 
 
 def run_and_flush(payload: bytes) -> bytes:

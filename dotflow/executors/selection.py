@@ -9,7 +9,7 @@ from dotflow.abc.hooks import overridden
 from dotflow.errors import InvalidOption
 from dotflow.executors.attempt import Sides
 from dotflow.executors.inline import InlineExecutor
-from dotflow.model.modes import BACKGROUND, INLINE, PROCESS, THREAD, default_executor
+from dotflow.model.modes import INLINE, PROCESS, THREAD, default_executor
 
 if TYPE_CHECKING:
     import asyncio
@@ -42,18 +42,18 @@ class ExecutorSelection:
         self._stock: WorkerStock | None = None
 
     def executor(
-        self, run: Run, options: StartOptions, *, groups: int, loop: asyncio.AbstractEventLoop | None
+        self, run: Run, options: StartOptions, *, lines: int, loop: asyncio.AbstractEventLoop | None
     ) -> Callable[[InterruptGate], Executor]:
         """What makes the executor of a run; it is called by the thread that will use it.
 
         Raises:
             InvalidOption: worker processes on a system that cannot have them.
         """
-        chosen = options.executor or default_executor(options.mode, groups)
+        chosen = options.executor or default_executor(options.mode, lines)
         clock, sides = self._clock, self._sides()
         if chosen == INLINE:
             # A run of a schedule must come to its end when the schedule gives it up, whatever its step does.
-            detached = options.mode == BACKGROUND or run.trigger == "schedule"
+            detached = options.is_background or run.trigger == "schedule"
             return lambda interrupts: InlineExecutor(clock, sides, interrupts, detached=detached, loop=loop)
         workers = options.max_workers or _processors()
         if chosen == THREAD:
@@ -61,7 +61,8 @@ class ExecutorSelection:
 
             return lambda _: ThreadExecutor(clock, sides, workers, loop=loop)
         if chosen == PROCESS:
-            return self._processes(run, min(workers, max(1, len(run.tasks))))
+            most = workers if any(task.wiring.is_mapped for task in run.tasks) else len(run.tasks)
+            return self._processes(run, min(workers, max(1, most)))
         return self._futures(run, chosen, sides, options.max_workers)
 
     def clear(self) -> None:

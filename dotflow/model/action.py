@@ -29,6 +29,8 @@ class ActionOptions:
     retry_delay: float = 0.0
     backoff: bool = False
     timeout: float = 0.0
+    keep: bool = True
+    readonly: bool = False
 
     def __post_init__(self) -> None:
         if isinstance(self.retry, bool) or not isinstance(self.retry, int) or self.retry < 1:
@@ -37,6 +39,9 @@ class ActionOptions:
             check_seconds(field, getattr(self, field))
         if not isinstance(self.backoff, bool):
             raise InvalidOption(f"backoff={self.backoff!r}: use True (the delay doubles) or False")
+        for field in ("keep", "readonly"):
+            if not isinstance(getattr(self, field), bool):
+                raise InvalidOption(f"{field}={getattr(self, field)!r}: use True or False")
         if self.name is not None and not is_text(self.name):
             raise InvalidOption(f"name={self.name!r}: a step's name is a non-empty text that UTF-8 can hold")
 
@@ -56,6 +61,8 @@ def action(
     backoff: bool = False,
     timeout: float = 0,
     name: str | None = None,
+    keep: bool = True,
+    readonly: bool = False,
 ) -> Callable[[F], F]: ...
 def action(
     func: F | None = None,
@@ -66,6 +73,8 @@ def action(
     backoff: bool = False,
     timeout: float = 0,
     name: str | None = None,
+    keep: bool = True,
+    readonly: bool = False,
 ) -> F | Callable[[F], F]:
     """Mark a step. Called directly, a marked function or class behaves as if it were not marked.
 
@@ -75,12 +84,22 @@ def action(
         backoff: double the delay with every retry.
         timeout: seconds an attempt may take; 0 is no limit.
         name: the step's name in traces, metrics and logs; default: the function's own. Keep it one of few.
+        keep: False: its result is never stored, so it runs in every run, resumed ones too. For what sets something up.
+        readonly: True promises that the step changes nothing of what it is given, which it then gets without a copy.
 
     Raises:
         InvalidOption: (a `ValueError`) `retry` below 1, a negative or non-numeric time.
         StepSignatureError: (a `TypeError`) what is decorated cannot be called.
     """
-    options = ActionOptions(name=name, retry=retry, retry_delay=retry_delay, backoff=backoff, timeout=timeout)
+    options = ActionOptions(
+        name=name,
+        retry=retry,
+        retry_delay=retry_delay,
+        backoff=backoff,
+        timeout=timeout,
+        keep=keep,
+        readonly=readonly,
+    )
     if func is not None:
         return _mark(func, options)
     return lambda decorated: _mark(decorated, options)
@@ -91,6 +110,8 @@ def options_of(step: object) -> ActionOptions | None:
 
     A class is marked only itself: neither a subclass nor an instance of a step is a step.
     """
+    while isinstance(step, functools.partial) and MARK not in vars(step):
+        step = step.func  # what it binds is no parameter any more; the rest is as `@action` said
     if inspect.ismethod(step):
         step = step.__func__
     found = getattr(step, "__dict__", {}).get(MARK)

@@ -7,17 +7,36 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from datetime import datetime
 
-__all__ = ["Context", "from_ns"]
+__all__ = ["Context", "Pickled", "at_ns", "from_ns"]
 
 
-def from_ns(time_ns: int | None) -> datetime | None:
-    """An aware UTC datetime (microseconds) from nanoseconds since the epoch; None stays None."""
-    if time_ns is None:
-        return None
+def at_ns(time_ns: int) -> datetime:
+    """An aware UTC datetime (microseconds) from nanoseconds since the epoch."""
     from datetime import datetime, timezone
 
     seconds, rest = divmod(time_ns, 1_000_000_000)
     return datetime.fromtimestamp(seconds, timezone.utc).replace(microsecond=rest // 1000)
+
+
+def from_ns(time_ns: int | None) -> datetime | None:
+    """An aware UTC datetime (microseconds) from nanoseconds since the epoch; None stays None."""
+    return None if time_ns is None else at_ns(time_ns)
+
+
+class Pickled:
+    """The bytes of a context that several attempts are sent, by how they were made, while `consumers` still want it."""
+
+    __slots__ = ("consumers", "data")
+
+    def __init__(self, consumers: int) -> None:
+        self.consumers = consumers
+        self.data: dict[str, bytes] = {}
+
+    def release(self) -> None:
+        """One of the consumers is done; after the last one the bytes are let go."""
+        self.consumers -= 1
+        if self.consumers <= 0:
+            self.data.clear()
 
 
 class Context:
@@ -29,7 +48,7 @@ class Context:
     count when contexts are compared. Wrapping a Context takes its value over, it never nests.
     """
 
-    __slots__ = ("_time", "origin", "storage", "task_id", "workflow_id")
+    __slots__ = ("_pickled", "_time", "origin", "storage", "task_id", "workflow_id")
 
     def __init__(
         self,
@@ -46,6 +65,7 @@ class Context:
         self.workflow_id = workflow_id
         self.origin = origin
         self._time = time
+        self._pickled: Pickled | None = None
 
     @property
     def time(self) -> datetime | None:
@@ -90,3 +110,4 @@ class Context:
 
     def __setstate__(self, state: tuple[Any, str | None, str | None, datetime | None, str | None]) -> None:
         self.storage, self.task_id, self.workflow_id, self._time, self.origin = state
+        self._pickled = None

@@ -1,16 +1,35 @@
-"""What is current inside a step. A tracer sets it where it makes a span current, a log reads it at every line."""
+"""What is current inside a step: the span, which a tracer sets and a log reads, and what is known of the task itself."""
 
 from __future__ import annotations
 
+import pickle
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Protocol
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from dotflow.model.running import running_attempt
+from dotflow.model.status import TypeResult, TypeStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from dotflow.model.task import SpanContext
+    from dotflow.model.outcome import TaskError
+    from dotflow.model.task import SpanContext, Task
 
-__all__ = ["SpanSource", "carrier", "current_span", "span_source"]
+__all__ = [
+    "Current",
+    "Facts",
+    "Known",
+    "ParentEnd",
+    "SentFacts",
+    "SpanSource",
+    "carrier",
+    "current",
+    "current_span",
+    "end_of",
+    "end_of_family",
+    "span_source",
+]
 
 
 class SpanSource(Protocol):
@@ -41,3 +60,86 @@ def carrier() -> dict[str, str]:
     """
     source = span_source.get()
     return {name.upper(): value for name, value in source.headers().items()} if source is not None else {}
+
+
+class ParentEnd(NamedTuple):
+    """How a parent of the task ended: for an alert that says why, a join that knows what is missing.
+
+    `errors` are of its failed attempts. `items` are those of a mapped parent, or the members of a family, in order; empty
+    for others.
+    """
+
+    name: str
+    task_id: str
+    status: TypeStatus
+    result: TypeResult | None
+    errors: tuple[TaskError, ...] = ()
+    items: tuple[ParentEnd, ...] = ()
+
+
+class Current(NamedTuple):
+    """What `current()` tells of the step that runs. `parents` are by name, as `after` wrote it, else as the mode implies."""
+
+    workflow_id: str
+    workflow_name: str
+    run_id: str
+    trace_id: str
+    trigger: str
+    task_id: str
+    task_name: str
+    group_name: str
+    attempt: int
+    parents: Mapping[str, ParentEnd]
+
+
+Known = tuple[str, str, str, str, str, str, str, str]
+"""The fields of `Current` that stay the same in every attempt."""
+
+
+class Facts(Protocol):
+    """Where `Current` comes from: put together only when it is asked for."""
+
+    def current(self, attempt: int) -> Current:
+        """What is known of the task, in this attempt."""
+
+
+class SentFacts:
+    """Facts in another process. Ends of parents that many attempts are sent come as bytes, and are read if asked for."""
+
+    __slots__ = ("_known", "_parents")
+
+    def __init__(self, known: Known, parents: tuple[tuple[str, ParentEnd | bytes], ...]) -> None:
+        self._known = known
+        self._parents = parents
+
+    def current(self, attempt: int) -> Current:
+        """What is known of the task, in this attempt."""
+        parents = {
+            label: pickle.loads(end) if isinstance(end, bytes) else end  # noqa: S301 - what the coordinator made
+            for label, end in self._parents
+        }
+        return Current(*self._known, attempt, MappingProxyType(parents))
+
+
+def current() -> Current | None:
+    """What is known of the task whose step runs here; None outside of a step.
+
+    Works in steps, classes and async code in every mode, and in threads that were given the step's `contextvars`.
+    """
+    attempt = running_attempt.get()
+    facts: Facts | None = attempt.facts if attempt is not None else None
+    return facts.current(attempt.number) if attempt is not None and facts is not None else None
+
+
+def end_of(label: str, task: Task) -> ParentEnd:
+    """How a task ended."""
+    items = tuple(end_of(item.name, item) for item in task.items or ())
+    return ParentEnd(label, task.task_id, task.status, task.result, tuple(task.errors), items)
+
+
+def end_of_family(name: str, tasks: Sequence[Task]) -> ParentEnd:
+    """How the members of a family ended: as the first that failed, else as the first."""
+    members = tuple(end_of(name, task) for task in tasks)
+    worst = next((member for member in members if member.status is TypeStatus.FAILED), members[0])
+    errors = tuple(error for member in members for error in member.errors)
+    return ParentEnd(name, name, worst.status, worst.result, errors, members)

@@ -1,7 +1,9 @@
 """What happens in a run, as frozen values. `Config(listeners=[f])` calls `f(event)` for each, in order.
 
-Per task: `TaskQueued`, then exactly one `TaskStarted` or `TaskRestored`, for each attempt `AttemptStarted` and
-`AttemptEnded` (with a `TaskRetrying` between two attempts), and exactly one `TaskEnded`.
+Per task that runs: `TaskQueued`, then exactly one `TaskStarted` or `TaskRestored`, for each attempt `AttemptStarted` and
+`AttemptEnded` (with a `TaskRetrying` between two attempts), and exactly one `TaskEnded`. A mapped task has no attempts;
+each of its items has all of these events for itself. A task that does not run because of what became of its parents has
+`TaskSkipped` only; one that does not run because the run was stopped or cancelled has none.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ __all__ = [
     "TaskQueued",
     "TaskRestored",
     "TaskRetrying",
+    "TaskSkipped",
     "TaskStarted",
     "WorkflowEnded",
     "WorkflowStarted",
@@ -72,6 +75,11 @@ class TaskStarted(TaskEvent):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskRestored(TaskEvent):
     """A task's result was taken from the storage; it does not run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskSkipped(TaskEvent):
+    """A task will not run: `task.result` is `skip` or `upstream_failed`, `task.reason` says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import math
 import re
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final, SupportsFloat
 
 from dotflow.errors import InvalidOption
+from dotflow.model.running import running_attempt
 
 if TYPE_CHECKING:
     from dotflow.model.outcome import Outcome
 
-__all__ = ["current_outcome", "record"]
-
-current_outcome: ContextVar[Outcome | None] = ContextVar("dotflow_outcome", default=None)
-"""The report of the attempt that runs here, which the measurements travel with."""
+__all__ = ["record"]
 
 # The names become labels and attributes: few, and of characters that every backend takes.
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,99}")
@@ -42,7 +39,8 @@ def record(name: str, value: SupportsFloat) -> None:
     Raises:
         InvalidOption: outside of a run, a name or a value that is none.
     """
-    outcome = current_outcome.get()
+    attempt = running_attempt.get()
+    outcome = attempt.outcome if attempt is not None else None
     try:
         number = _number(name, value)
         if outcome is not None:

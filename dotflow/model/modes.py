@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from dotflow.model.task import Task
+from typing import Final, Literal
 
 __all__ = [
     "BACKGROUND",
@@ -20,8 +15,11 @@ __all__ = [
     "SEQUENTIAL",
     "SEQUENTIAL_GROUP",
     "THREAD",
+    "ExecutorName",
+    "Mode",
+    "OnInputChange",
+    "When",
     "default_executor",
-    "lanes_of",
 ]
 
 SEQUENTIAL: Final = "sequential"
@@ -37,22 +35,14 @@ EXECUTORS: Final = (INLINE, THREAD, PROCESS)
 
 ON_INPUT_CHANGE: Final = ("reuse", "reset", "raise")
 
-
-def lanes_of(mode: str, tasks: Sequence[Task]) -> list[list[Task]]:
-    """The tasks in lanes: the lanes run side by side, the tasks of each one after another.
-
-    In `parallel` every task is a lane of its own; else every group is, in the order the groups first appear.
-    """
-    if mode == PARALLEL:
-        return [[task] for task in tasks]
-    groups: dict[str, list[Task]] = {}
-    for task in tasks:
-        groups.setdefault(task.group_name, []).append(task)
-    return list(groups.values())
+Mode = Literal["sequential", "sequential_group", "background", "parallel"]
+ExecutorName = Literal["inline", "thread", "process"]
+OnInputChange = Literal["reuse", "reset", "raise"]
+When = Literal["success", "any", "failure", "always"]
 
 
-def default_executor(mode: str, groups: int) -> str:
-    """Where a mode runs its tasks unless it is told otherwise, with so many groups."""
-    if mode in (SEQUENTIAL_GROUP, PARALLEL) or (mode == SEQUENTIAL and groups > 1):
+def default_executor(mode: str, lines: int) -> str:
+    """Where a mode runs its tasks unless it is told otherwise, with so many lines of tasks side by side."""
+    if mode in (SEQUENTIAL_GROUP, PARALLEL) or lines > 1:
         return PROCESS
     return INLINE

@@ -12,6 +12,8 @@ from dotflow.model.text import storable
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from dotflow.errors import Skip
+
 __all__ = ["ErrorInfo", "Outcome", "TaskError"]
 
 
@@ -50,6 +52,7 @@ class Outcome:
     `started_ns` is wall-clock time (nanoseconds since the epoch), `duration_ns` is monotonic. `interrupt` is what ended
     the program while the step ran in the coordinator's own process; `provider_errors` are (provider, method, error).
     `recorded` is what the step measured itself, by name.
+    `reason` is why the step has skipped itself (`result` is `skip`).
     `final` says that another attempt could not go better, whatever the step's `retry` is.
     """
 
@@ -64,10 +67,16 @@ class Outcome:
     provider_errors: tuple[tuple[str, str, Exception], ...] = ()
     final: bool = False
     recorded: dict[str, float] | None = None
+    reason: str = ""
 
     def fail(self, error: BaseException, result: TypeResult = TypeResult.FAILURE) -> Outcome:
         """Make it a failure, and return it."""
         self.value, self.error, self.result = None, ErrorInfo.of(error), result
+        return self
+
+    def skip(self, reason: Skip) -> Outcome:
+        """Make it one of a step that had nothing to do, and return it."""
+        self.value, self.result, self.reason = None, TypeResult.SKIP, storable(str(reason))
         return self
 
     def contained(self) -> Outcome:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import builtins
+import functools
 import importlib
 import inspect
 from dataclasses import dataclass, replace
 from operator import is_
 from types import CodeType, MethodType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import ref
 
 from dotflow.errors import ImportModuleError, MissingActionDecorator, StepSignatureError
@@ -16,14 +18,22 @@ from dotflow.model.action import MARK, ActionOptions, is_async, named_part, opti
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
-__all__ = ["Call", "Step"]
+__all__ = ["Call", "Parameter", "Step", "import_object"]
 
 _SUPPLIED = ("initial_context", "previous_context")
 
 
+class Parameter(NamedTuple):
+    """A parameter that is none of the two contexts. `annotation` is a class, or None where it is anything else."""
+
+    name: str
+    has_default: bool
+    annotation: Any = None
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A callable, and which of the two contexts it names."""
+    """A callable, and which of the two contexts it names. Plain parameters are passed by name beside them."""
 
     target: Callable[..., Any]
     wants_initial: bool
@@ -40,7 +50,8 @@ class Step:
     """What `@action` marked, ready to be called: a function (`call`), or a class with its methods (`methods`).
 
     `function_name` is the value of OpenTelemetry's `code.function.name`: module and qualified name. `is_async`: any part of
-    it is a coroutine.
+    it is a coroutine. `parameters` are those of the function, or of the class's `__init__`, that are none of the two
+    contexts; with `takes_rest` it takes more by keyword. `returns` is the class that its annotation names, if it does.
     """
 
     source: Callable[..., Any]
@@ -51,6 +62,14 @@ class Step:
     methods: tuple[tuple[str, Call], ...] = ()
     is_class: bool = False
     is_async: bool = False
+    parameters: tuple[Parameter, ...] = ()
+    takes_rest: bool = False
+    returns: Any = None
+
+    @property
+    def wants_previous(self) -> bool:
+        """Whether any part of it names `previous_context`."""
+        return self.call.wants_previous or any(method.wants_previous for _, method in self.methods)
 
     @classmethod
     def of(cls, step: object) -> Step:
@@ -59,7 +78,7 @@ class Step:
         Raises:
             ImportModuleError: the path does not lead to an object.
             MissingActionDecorator: the object is not marked.
-            StepSignatureError: it asks for parameters that dotflow does not supply.
+            StepSignatureError: it is a generator function, or takes by position only what dotflow passes by name.
         """
         if isinstance(step, str):
             step = import_object(step)
@@ -77,8 +96,11 @@ class Step:
         if options is None or not callable(step):
             raise MissingActionDecorator(step)
         name: str = options.name or named_part(step).__name__
-        call = _inspect_call(step, name)
+        refuse_generator(step, name)
+        parameters = _parameters(step)
+        call = _inspect_call(step, name, parameters)
         methods = _action_methods(step) if isinstance(step, type) else ()
+        plain = [p for p in parameters if not _is_variadic(p) and p.name not in _SUPPLIED and _by_name(p)]
         return cls(
             source=step,
             name=name,
@@ -88,6 +110,11 @@ class Step:
             methods=methods,
             is_class=isinstance(step, type),
             is_async=call.is_async or any(method.is_async for _, method in methods),
+            parameters=tuple(
+                Parameter(p.name, p.default is not p.empty, _annotated(p.annotation, step)) for p in plain
+            ),
+            takes_rest=any(p.kind is p.VAR_KEYWORD for p in parameters),
+            returns=None if isinstance(step, type) else _annotated(_return_annotation(step), step),
         )
 
 
@@ -161,7 +188,11 @@ def _action_methods(cls: type) -> tuple[tuple[str, Call], ...]:
         if not isinstance(member, type) and options_of(function) is not None:
             # A plain function in a class has `self` in front, which is bound when the method is called.
             bound = not isinstance(member, staticmethod)
-            found.append((name, _inspect_call(function, f"{cls.__name__}.{name}", skip_first=bound)))
+            full_name = f"{cls.__name__}.{name}"
+            refuse_generator(function, full_name)
+            parameters = _parameters(function, skip_first=bound)
+            _refuse_plain(parameters, full_name)
+            found.append((name, _inspect_call(function, full_name, parameters)))
     if not found:
         raise StepSignatureError(
             f"class step {cls.__qualname__!r} has no method marked with @action: nothing would run"
@@ -169,13 +200,36 @@ def _action_methods(cls: type) -> tuple[tuple[str, Call], ...]:
     return tuple(found)
 
 
-def _inspect_call(target: Callable[..., Any], name: str, *, skip_first: bool = False) -> Call:
+def refuse_generator(target: Callable[..., Any], name: str) -> None:
+    """Refuse a generator function: calling it makes a generator, and runs nothing.
+
+    Raises:
+        StepSignatureError: it is one.
+    """
+    function = inspect.unwrap(named_part(target))
+    call = getattr(type(target), "__call__", None)  # noqa: B004 - asks how it is called, not whether
+    for each in (function, None if isinstance(target, type) else call):
+        if inspect.isgeneratorfunction(each) or inspect.isasyncgenfunction(each):
+            raise StepSignatureError(
+                f"step {name!r} is a generator function: calling it runs nothing of it. Collect what it yields into a "
+                "list and return that"
+            )
+
+
+def _parameters(target: Callable[..., Any], *, skip_first: bool = False) -> list[inspect.Parameter]:
     try:
         parameters = list(inspect.signature(target).parameters.values())
     except (TypeError, ValueError):  # a builtin without a signature: it cannot name our contexts
-        parameters = []
-    parameters = parameters[1:] if skip_first else parameters
-    _refuse_unknown(parameters, name)
+        return []
+    bound = set()
+    while isinstance(target, functools.partial):
+        bound |= set(target.keywords)
+        target = target.func
+    return [p for p in (parameters[1:] if skip_first else parameters) if p.name not in bound]
+
+
+def _inspect_call(target: Callable[..., Any], name: str, parameters: list[inspect.Parameter]) -> Call:
+    _refuse_positional(parameters, name)
     wanted = {parameter.name for parameter in parameters if not _is_variadic(parameter)}
     return Call(
         target=target,
@@ -185,22 +239,40 @@ def _inspect_call(target: Callable[..., Any], name: str, *, skip_first: bool = F
     )
 
 
-def _refuse_unknown(parameters: list[inspect.Parameter], name: str) -> None:
-    unknown = [p.name for p in parameters if _is_required(p) and p.name not in _SUPPLIED]
-    if unknown:
-        raise StepSignatureError(
-            f"step {name!r} asks for {', '.join(unknown)}: dotflow supplies initial_context and previous_context only; "
-            "give the others a default, or bind them with functools.partial"
-        )
-    positional = [p.name for p in parameters if p.kind is p.POSITIONAL_ONLY and p.name in _SUPPLIED]
+def _refuse_positional(parameters: list[inspect.Parameter], name: str) -> None:
+    positional = [
+        p.name for p in parameters if p.kind is p.POSITIONAL_ONLY and (p.default is p.empty or p.name in _SUPPLIED)
+    ]
     if positional:
         raise StepSignatureError(
             f"step {name!r} takes {', '.join(positional)} by position only: dotflow passes it by name, remove the '/'"
         )
 
 
-def _is_required(parameter: inspect.Parameter) -> bool:
-    return not _is_variadic(parameter) and parameter.default is parameter.empty
+def _refuse_plain(parameters: list[inspect.Parameter], name: str) -> None:
+    """A method of a class gets the contexts; what else there is to be filled goes to the class itself."""
+    unknown = [p.name for p in parameters if not _is_variadic(p) and p.default is p.empty and p.name not in _SUPPLIED]
+    if unknown:
+        raise StepSignatureError(
+            f"method {name!r} asks for {', '.join(unknown)}: a method gets initial_context and previous_context only; "
+            "let __init__ take the others, or give them a default"
+        )
+
+
+def _by_name(parameter: inspect.Parameter) -> bool:
+    return parameter.kind is not parameter.POSITIONAL_ONLY
+
+
+def _return_annotation(step: Callable[..., Any]) -> Any:
+    return getattr(inspect.unwrap(named_part(step)), "__annotations__", {}).get("return")
+
+
+def _annotated(annotation: Any, step: Callable[..., Any]) -> Any:
+    """The class that an annotation names, if it names a plain one; None for what is more than that, or is missing."""
+    if isinstance(annotation, str):
+        names = getattr(inspect.unwrap(named_part(step)), "__globals__", {})
+        annotation = names.get(annotation, getattr(builtins, annotation, None))
+    return annotation if type(annotation) is type and annotation is not inspect.Parameter.empty else None
 
 
 def _is_variadic(parameter: inspect.Parameter) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from dotflow.model.context import Context, from_ns
 from dotflow.model.status import TypeResult, TypeStatus
 from dotflow.model.step import Step
+from dotflow.model.wiring import UNWIRED, Wiring
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -53,7 +54,8 @@ class SpanContext(NamedTuple):
 class Task:
     """One entry of a workflow's list; in a run, its state too.
 
-    Only the engine writes to a task. `duration` is seconds (monotonic), from its start to its end, waits between
+    Only the engine writes to a task. `parents` are the tasks whose end it waited for; `items` are those of a mapped task,
+    each a task of its own, and `item_of` is the mapped task of an item; `reason` says why a task was skipped. `duration` is seconds (monotonic), from its start to its end, waits between
     attempts included; `retry_in` is the wait (s) before the next attempt, while the status is `Retry`. The `*_ns` times are nanoseconds since the epoch. `span` is the task's span
     and `innermost_span` that of its attempt where it has one; `span_carrier` and `carrier` are their W3C headers. All are
     empty unless a tracer makes spans.
@@ -73,9 +75,13 @@ class Task:
         "duration",
         "finished_ns",
         "group_name",
+        "item_of",
+        "items",
         "name",
         "outcome",
+        "parents",
         "queued_ns",
+        "reason",
         "result",
         "retry_count",
         "retry_in",
@@ -85,6 +91,7 @@ class Task:
         "started_ns",
         "status",
         "task_id",
+        "wiring",
         "workflow_id",
         "workflow_name",
     )
@@ -101,6 +108,7 @@ class Task:
         workflow_id: str = "",
         workflow_name: str = "",
         run_id: str = "",
+        wiring: Wiring = UNWIRED,
     ) -> None:
         """A task made by hand, for instance to test a provider; `workflow.task.add` makes those of a workflow.
 
@@ -112,6 +120,8 @@ class Task:
         self.task_id = task_id or self.name
         self.group_name = group_name
         self.callback = callback
+        self.wiring = wiring
+        self.item_of: Task | None = None
         self._initial_context = initial_context if isinstance(initial_context, Context) else Context(initial_context)
         self._start_over(workflow_id, workflow_name, run_id)
 
@@ -126,6 +136,9 @@ class Task:
         self.retry_count = 0
         self.retry_in = 0.0
         self._errors: list[TaskError] | None = None
+        self.reason = ""
+        self.items: list[Task] | None = None
+        self.parents: tuple[Task, ...] = ()
         self.outcome: Outcome | None = None
         self._span: SpanContext | None = None
         self._innermost_span: SpanContext | None = None
@@ -145,6 +158,8 @@ class Task:
         task.task_id = self.task_id
         task.group_name = self.group_name
         task.callback = self.callback
+        task.wiring = self.wiring
+        task.item_of = None
         task._initial_context = self._initial_context
         task._start_over(workflow_id, workflow_name, run_id)
         return task
@@ -163,6 +178,28 @@ class Task:
         task = Task.__new__(Task)
         for name, value in zip(Task.__slots__, state, strict=True):
             setattr(task, name, value)
+        return task
+
+    def item(self, key: str) -> Task:
+        """An item of this task, which is mapped: it has the name of the task, and an id with its key in brackets."""
+        task = self.for_run(self.workflow_id, self.workflow_name, self.run_id)
+        task.task_id = f"{self.task_id}[{key}]"
+        task.callback = None
+        task.wiring = UNWIRED
+        task.item_of = self
+        return task
+
+    def __getstate__(self) -> tuple[None, dict[str, Any]]:
+        """Of a copy, and of what is sent elsewhere: with its parents and its items, but not with all that they hang on."""
+        state = {name: getattr(self, name) for name in Task.__slots__}
+        state["wiring"] = self.wiring.alone()
+        state["parents"] = tuple([parent._alone() for parent in self.parents])
+        state["item_of"] = self.item_of._alone() if self.item_of is not None else None
+        return None, state
+
+    def _alone(self) -> Task:
+        task = self.snapshot()
+        task.wiring, task.parents, task.items, task.item_of = self.wiring.alone(), (), None, None
         return task
 
     def snapshot(self) -> Task:

@@ -100,6 +100,7 @@ TASK_STARTED = Metric("dotflow.task.started", "counter", "Tasks started.", _WT)
 TASK_COMPLETED = Metric("dotflow.task.completed", "counter", "Tasks that ended well.", _WT)
 TASK_FAILED = Metric("dotflow.task.failed", "counter", "Tasks that finally failed.", _WT)
 TASK_RETRIED = Metric("dotflow.task.retried", "counter", "Retries made after a failed attempt.", _WT)
+TASK_SKIPPED = Metric("dotflow.task.skipped", "counter", "Tasks that did not run, because of their parents.", _WT)
 TASK_RESTORED = Metric("dotflow.task.restored", "counter", "Tasks taken from a checkpoint instead of run.", _WT)
 TASK_ERRORS = Metric("dotflow.task.errors", "counter", "Failed attempts, by type of error.", (*_WT, ERROR_TYPE))
 TASK_DURATION = Metric(

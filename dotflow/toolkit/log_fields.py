@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dotflow.model.status import TypeStatus
+from dotflow.model.status import TypeResult, TypeStatus
 from dotflow.names import logs
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ __all__ = ["Fields", "fields_of", "ids_of"]
 Fields = dict[str, "str | int | float | dict[str, float]"]
 
 _ENDED = (TypeStatus.COMPLETED, TypeStatus.FAILED)
+_NOT_DONE = (TypeResult.SKIP, TypeResult.UPSTREAM_FAILED)
 _WITH_ERROR = (TypeStatus.FAILED, TypeStatus.RETRY)
 
 
@@ -64,6 +65,10 @@ def _task_fields(task: Task) -> Fields:
         fields[logs.SPAN_ID] = span.span_id
     if task.duration is not None:
         fields[logs.DURATION] = round(task.duration, 6)
+    if task.result in _NOT_DONE:
+        fields[logs.RESULT] = str(task.result)
+    if task.reason:
+        fields[logs.REASON] = task.reason
     if status is TypeStatus.RETRY:
         fields[logs.RETRY_IN] = task.retry_in
     if task.recorded and status is not TypeStatus.IN_PROGRESS:

@@ -22,7 +22,7 @@ def good():
 
 
 def test_all_errors_have_one_base_and_a_built_in_beside_it():
-    own = [getattr(errors, name) for name in errors.__all__ if name != "DotflowError"]
+    own = [getattr(errors, name) for name in errors.__all__ if name not in ("DotflowError", "Skip")]
     assert own
     for error in own:
         assert issubclass(error, DotflowError)
@@ -274,7 +274,10 @@ def test_an_error_that_no_backend_could_take_is_told_with_escapes():
         (lambda: Config(listeners=[AsyncNotify().hook_status_task]), "it is `async def`, and nobody would await it"),
         (lambda: StorageFile(None), "StorageFile(path=None): the path of a directory"),
         (lambda: StorageFile(b"x"), "StorageFile(path=b'x'): the path of a directory"),
-        (lambda: DotFlow().schedule(nonsense=1), "schedule() does not know nonsense: it takes mode, keep_going"),
+        (
+            lambda: DotFlow().schedule(nonsense=1),
+            "schedule() does not know nonsense: it takes mode, background, params, keep_going",
+        ),
     ],
 )
 def test_what_cannot_work_is_named_before_anything_runs(make, said):

@@ -42,7 +42,7 @@ def test_a_step_without_action_is_named(workflow):
 
 
 def test_of_a_list_of_which_one_is_wrong_none_is_added(workflow):
-    for wrong in (undecorated, "no.such:step", action(lambda wanted: wanted)):
+    for wrong in (undecorated, "no.such:step", action(lambda wanted, /: wanted)):
         with pytest.raises(DotflowError):
             workflow.task.add(step=[good, good, wrong, good])
     workflow.task.add(step=[])
@@ -149,15 +149,27 @@ class Idle:
 @pytest.mark.parametrize(
     ("step", "texts"),
     [
-        (takes_one, ["step 'takes_one' asks for rows", "functools.partial"]),
-        (takes_more, ["'takes_more' asks for rows, limit:", "initial_context and previous_context only"]),
         (by_position, ["'by_position' takes initial_context by position only"]),
-        (Constructed, ["'Constructed' asks for database"]),
-        (OddMethod, ["'OddMethod.method' asks for database"]),
+        (OddMethod, ["method 'OddMethod.method' asks for database", "let __init__ take the others"]),
         (Idle, ["'Idle' has no method marked with @action"]),
-        (functools.partial(takes_more, limit=1), ["asks for rows:"]),
     ],
 )
-def test_a_step_with_parameters_that_nobody_supplies(workflow, step, texts):
+def test_a_step_that_cannot_be_called_as_it_is(workflow, step, texts):
     with raises(errors.StepSignatureError, TypeError, *texts):
         workflow.task.add(step=action(step))
+
+
+@pytest.mark.parametrize(
+    ("step", "texts"),
+    [
+        (takes_one, ["nothing fills 'rows' of task 'takes_one' (its parents: no parent)", "params={'rows': …}"]),
+        (takes_more, ["nothing fills 'rows', 'limit' of task 'takes_more'"]),
+        (Constructed, ["nothing fills 'database' of task 'Constructed'"]),
+        (functools.partial(takes_more, limit=1), ["nothing fills 'rows' of task 'takes_more'"]),
+    ],
+)
+def test_a_step_with_parameters_that_nothing_fills(step, texts):
+    workflow = DotFlow(name="w")
+    workflow.task.add(step=action(step))
+    with raises(errors.StepSignatureError, TypeError, *texts):
+        workflow.start()

@@ -17,6 +17,11 @@ LIMIT = 60  # seconds after which a test that hangs fails; none waits that long 
 
 
 @action
+def zero():
+    return 0
+
+
+@action
 def bad():
     raise ValueError("no good")
 
@@ -33,13 +38,14 @@ def test_nothing_new_starts_after_a_failure():
     assert run.tasks[2].started_at is run.tasks[2].finished_at is run.tasks[2].duration is None
 
 
-def test_keep_going_goes_on_and_the_task_behind_sees_nothing():
-    workflow = workflow_of(good, good, bad, good, good)
+def test_keep_going_goes_on_with_what_takes_nothing_of_the_task_that_failed():
+    workflow = workflow_of(bad, zero, good, bad, good)
     run = workflow.start(keep_going=True)
-    assert statuses(run) == ["Completed", "Completed", "Failed", "Completed", "Completed"]
-    assert workflow.result_storage() == [1, 2, None, 1, 2]
+    assert statuses(run) == ["Failed", "Completed", "Completed", "Failed", "Not started"]
+    assert [str(task.result) for task in run.tasks] == ["failure", "success", "success", "failure", "upstream_failed"]
+    assert workflow.result_storage() == [None, 0, 1, None, None]
     assert run.failed
-    assert run.tasks[3].previous_context == Context()
+    assert run.tasks[1].previous_context == Context()
 
 
 def test_a_failure_is_written_down_as_text():
@@ -72,7 +78,7 @@ def test_a_step_that_recurses_without_end_only_fails():
     def endless():
         return endless()
 
-    run = workflow_of(endless, good).start(keep_going=True)
+    run = workflow_of(endless, zero).start(keep_going=True)
     assert run.tasks[0].error.exception == "RecursionError"
     assert statuses(run) == ["Failed", "Completed"]
 

@@ -77,7 +77,7 @@ def test_a_step_that_takes_too_long_is_given_up_and_its_late_result_is_lost(stuc
     workflow.task.add(step=[action(timeout=0.05)(stuck.step), after])
     run = workflow.start(mode=mode, keep_going=True, on_failure=lambda tasks: stuck.gate.set()).wait(LIMIT)
     assert stuck.ended.wait(LIMIT)
-    assert [outcome(task) for task in run.tasks] == [TIMED_OUT, ("Completed", "success", None)]
+    assert [outcome(task) for task in run.tasks] == [TIMED_OUT, ("Not started", "upstream_failed", None)]
     assert "its timeout of 0.05 s" in run.tasks[0].error.message
     assert workflow.result_storage() == [None, None]
 

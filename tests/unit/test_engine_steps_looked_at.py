@@ -186,7 +186,7 @@ def test_a_step_that_lost_its_mark_is_none_any_more():
 
 def test_what_was_refused_is_refused_again():
     @action
-    def step(rows):
+    def step(rows, /):
         return rows
 
     for _ in range(2):

@@ -28,6 +28,7 @@ def state(task):
     """All that can be read of a task, as values."""
     return {
         **{name: getattr(task, name) for name in Task.__slots__ if not name.startswith("_")},
+        "parents": [(parent.task_id, parent.status) for parent in task.parents],  # each is a copy of its own
         "contexts": (task.initial_context, task.previous_context, task.current_context),
         "errors": list(task.errors),
         "error": task.error,

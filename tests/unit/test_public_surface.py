@@ -19,8 +19,8 @@ from dotflow.names import metrics
 
 def test_the_names_at_the_top():
     assert set(dotflow.__all__) == {
-        *("Config", "Context", "DotFlow", "DotflowError", "Run", "Task", "TypeStatus", "action", "carrier"),
-        *("observability", "record"),
+        *("Config", "Context", "DotFlow", "DotflowError", "Run", "Skip", "Task", "TypeStatus", "action", "carrier"),
+        *("current", "observability", "record"),
     }
     assert all(hasattr(dotflow, name) for name in dotflow.__all__)
 
@@ -100,6 +100,7 @@ def test_the_page_has_every_name_of_the_toolkit():
                     "TaskEvent",
                     "TaskQueued",
                     "TaskRestored",
+                    "TaskSkipped",
                     "TaskStarted",
                 ),
                 *("TaskRetrying", "TaskEnded", "AttemptStarted", "AttemptEnded"),
@@ -168,7 +169,7 @@ def test_every_error_is_one_of_ours_and_fits_a_built_in():
     for name in errors.__all__:
         error = getattr(errors, name)
         assert issubclass(error, errors.DotflowError)
-        if name != "DotflowError":
+        if name not in ("DotflowError", "Skip"):  # a step that skips itself does not fail
             built_in = [base for base in error.__mro__ if base.__module__ == "builtins"]
             assert built_in[0] not in (Exception, BaseException), name
 
@@ -194,7 +195,10 @@ def test_the_series_are_those_of_the_contract():
             "dotflow_schedule_skipped",
             "dotflow_schedule_lateness_seconds",
         ),
-        *(f"dotflow_task_{name}" for name in ("started", "completed", "failed", "retried", "restored", "errors")),
+        *(
+            f"dotflow_task_{name}"
+            for name in ("started", "completed", "failed", "retried", "restored", "skipped", "errors")
+        ),
         *(
             "dotflow_task_duration_seconds",
             "dotflow_task_queue_seconds",

@@ -22,10 +22,11 @@ class OpenSpan:
     """A span that is open, and the W3C headers that name it.
 
     `headers` is always the same object, so whoever asks twice can see that nothing has changed. Of `root`, the span
-    of the run, `spans` counts how many there are, and `has_strays` says that a step was given up, which may leave more open.
+    of the run, `spans` counts how many there are, and `has_strays` says that a step was given up, which may leave more open;
+    `marks` are the spans of tasks that did not run.
     """
 
-    __slots__ = ("has_strays", "headers", "root", "span", "span_id", "spans")
+    __slots__ = ("has_strays", "headers", "marks", "root", "span", "span_id", "spans")
 
     def __init__(self, span: Span, parent: OpenSpan | None = None) -> None:
         self.span = span
@@ -33,6 +34,7 @@ class OpenSpan:
         self.headers = headers_of(span.context)
         self.has_strays = False
         self.spans = 0
+        self.marks: dict[str, Span] = {}
         self.root: OpenSpan = parent.root if parent else self
         self.root.spans += 1
 

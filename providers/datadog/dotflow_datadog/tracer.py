@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TracerDatadog"]
 
+_MOST_LINKS = 128
 _GIVEN_UP = (TypeResult.TIMEOUT, TypeResult.CANCELLATION)
 
 
@@ -124,9 +125,10 @@ class TracerDatadog(abc.Tracer):
 
     def start_task(self, task: Task) -> None:
         """Open the span of a task."""
-        run = self._runs.get(task.run_id)
-        if run is not None:
-            opened = self._open(names.OPERATION_TASK, task, run, task.started_ns)
+        above = self._above(task)
+        if above is not None:
+            opened = self._open(names.OPERATION_TASK, task, above, task.started_ns)
+            self._link(opened, task)
             opened.span.set_tag(names.MEASURED)
             self._tasks[task.run_id, task.task_id] = opened
 
@@ -143,13 +145,46 @@ class TracerDatadog(abc.Tracer):
         opened.end(task.finished_ns)
 
     def restore_task(self, task: Task) -> None:
-        """A span without duration for a task that was not run, its result `skip`."""
-        run = self._runs.get(task.run_id)
-        if run is not None:
-            opened = self._open(names.OPERATION_TASK, task, run, task.queued_ns)
-            self._by_span_id.pop(opened.span_id, None)
-            opened.span.set_tag(tags.RESULT, TypeResult.RESTORED.value)
-            opened.end(task.queued_ns)
+        """A span without duration for a task that was not run, its result `restored`."""
+        self._mark(task, TypeResult.RESTORED)
+
+    def skip_task(self, task: Task) -> None:
+        """A span without duration for a task that did not run, its result `skip` or `upstream_failed`."""
+        self._mark(task, task.result or TypeResult.SKIP)
+
+    def _mark(self, task: Task, result: TypeResult) -> None:
+        above = self._above(task)
+        if above is None:
+            return
+        opened = self._open(names.OPERATION_TASK, task, above, task.queued_ns)
+        self._link(opened, task)
+        self._by_span_id.pop(opened.span_id, None)
+        opened.root.marks[task.task_id] = opened.span
+        opened.span.set_tag(tags.TASK_STATUS, task.status.value)
+        self._tag_end(opened.span, task, result)
+        opened.end(task.queued_ns)
+
+    def _above(self, task: Task) -> OpenSpan | None:
+        """The span that a task's is below: of an item that of its task, else that of the run."""
+        if task.item_of is not None:
+            found = self._tasks.get((task.run_id, task.item_of.task_id))
+            if found is not None:
+                return found
+        return self._runs.get(task.run_id)
+
+    @staticmethod
+    def _link(opened: OpenSpan, task: Task) -> None:
+        """Name what it came after, and link to the spans of that."""
+        if not task.parents:
+            return
+        parents = task.parents[:_MOST_LINKS]
+        opened.span.set_tag(tags.TASK_PARENTS, ",".join(parent.task_id for parent in parents))
+        for parent in parents:
+            marked = opened.root.marks.get(parent.task_id)
+            if marked is not None:
+                opened.span.set_link(marked.trace_id, marked.span_id)
+            elif parent.span_carrier and parent.span is not None:
+                opened.span.set_link(int(parent.span.trace_id, 16), int(parent.span.span_id, 16))
 
     def start_attempt(self, task: Task) -> None:
         """Open the span of an attempt, if the task may have more than one."""

@@ -192,6 +192,10 @@ class MetricsPrometheus(Metrics):
         """A task's result was taken from the storage."""
         self._task(task).restored()
 
+    def task_skipped(self, task: Task) -> None:
+        """A task did not run, because of what became of its parents."""
+        self._task(task).skipped()
+
     def provider_failed(self, provider: str, method: str) -> None:
         """A provider raised; the engine contained it."""
         self._series.provider_errors(provider, method).add()

@@ -33,6 +33,7 @@ class TaskSeries:
         "_queue_seconds",
         "_restored",
         "_retried",
+        "_skipped",
         "_started",
         "labels",
     )
@@ -40,7 +41,7 @@ class TaskSeries:
     def __init__(self, labels: tuple[str, ...], bounds: tuple[float, ...]) -> None:
         self.labels = labels
         self._lock = threading.Lock()
-        self._started = self._completed = self._restored = self._active = 0
+        self._started = self._completed = self._restored = self._skipped = self._active = 0
         self._failed = Counter()
         self._retried = Counter()
         self._queue_seconds = Histogram(bounds)
@@ -83,6 +84,11 @@ class TaskSeries:
         with self._lock:
             self._restored += 1
 
+    def skipped(self) -> None:
+        """It did not run, because of what became of its parents."""
+        with self._lock:
+            self._skipped += 1
+
     def read(self) -> tuple[Reading, ...]:
         """All of it at one moment."""
         labels = self.labels
@@ -93,6 +99,7 @@ class TaskSeries:
                 Reading(names.TASK_FAILED, labels, self._failed.value, self._failed.mark),
                 Reading(names.TASK_RETRIED, labels, self._retried.value, self._retried.mark),
                 Reading(names.TASK_RESTORED, labels, self._restored),
+                Reading(names.TASK_SKIPPED, labels, self._skipped),
                 Reading(names.TASK_ACTIVE, labels, self._active),
                 Reading(names.TASK_QUEUE, labels, self._queue_seconds.read()),
                 Reading(names.TASK_DURATION, (*labels, names.STATUS_COMPLETED), self._completed_seconds.read()),

@@ -31,6 +31,7 @@ _TASK_COUNTERS: Final = (
     names.TASK_FAILED,
     names.TASK_RETRIED,
     names.TASK_RESTORED,
+    names.TASK_SKIPPED,
 )
 _WORKFLOW_COUNTERS: Final = (names.WORKFLOW_STARTED, names.WORKFLOW_COMPLETED, names.WORKFLOW_FAILED)
 
@@ -145,6 +146,10 @@ class MetricsStatsd(Metrics):
     def task_restored(self, task: Task) -> None:
         """A task's result was taken from the storage."""
         self._send(names.TASK_RESTORED, _labels(task), 1, COUNTER)
+
+    def task_skipped(self, task: Task) -> None:
+        """A task did not run, because of what became of its parents."""
+        self._send(names.TASK_SKIPPED, _labels(task), 1, COUNTER)
 
     # --- the engine itself
 

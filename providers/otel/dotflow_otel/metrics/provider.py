@@ -168,6 +168,10 @@ class MetricsOpenTelemetry(Metrics):
         """A task's result was taken from the storage."""
         self._task(task).restore()
 
+    def task_skipped(self, task: Task) -> None:
+        """A task did not run, because of what became of its parents."""
+        self._task(task).skip()
+
     def provider_failed(self, provider: str, method: str) -> None:
         """A provider raised; the engine contained it."""
         if not self._closed:

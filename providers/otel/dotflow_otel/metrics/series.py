@@ -49,6 +49,7 @@ _OF_TASK: Final[Mapping[Metric, str]] = {
     names.TASK_STARTED: "started",
     names.TASK_COMPLETED: "completed",
     names.TASK_RESTORED: "restored",
+    names.TASK_SKIPPED: "skipped",
     names.TASK_ACTIVE: "active",
 }
 

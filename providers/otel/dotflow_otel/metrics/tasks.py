@@ -34,13 +34,14 @@ class TaskSeries:
         "completed",
         "labels",
         "restored",
+        "skipped",
         "started",
     )
 
     def __init__(self, labels: tuple[str, ...], instruments: Instruments) -> None:
         self.labels = labels
         self.attributes = dict(zip(names.TASK_STARTED.labels, labels, strict=True))
-        self.started = self.completed = self.restored = self.active = 0
+        self.started = self.completed = self.restored = self.skipped = self.active = 0
         self._has_begun = False
         self._instruments = instruments
         self._queue_seconds = instruments.task_queue.bind(self.attributes)
@@ -88,6 +89,11 @@ class TaskSeries:
         """Its result was taken from a checkpoint."""
         with self._lock:
             self.restored += 1
+
+    def skip(self) -> None:
+        """It did not run, because of what became of its parents."""
+        with self._lock:
+            self.skipped += 1
 
     def _deactivate(self) -> None:
         if self.active:  # not below 0, also if the start was never told

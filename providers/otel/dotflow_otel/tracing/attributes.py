@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     from dotflow.model.status import TypeResult
     from dotflow.model.task import Task
 
-__all__ = ["Attributes", "Capture"]
+__all__ = ["MOST_LINKS", "Attributes", "Capture"]
 
-Values = dict[str, "str | int | float"]
+Values = dict[str, "str | int | float | tuple[str, ...]"]
 
 _MORE = "…"
+MOST_LINKS = 128
+"""How many parents a span is linked to, and names; it is what the SDK keeps of a span's links."""
 
 
 class Capture(NamedTuple):
@@ -117,6 +119,8 @@ class Attributes:
         values: Values = {names.RESULT: result.value}
         if self._cicd:
             values[names.CICD_TASK_RESULT] = result.value
+        if task.reason:
+            values[names.TASK_REASON] = task.reason
         if task.attempt > 1:
             values[names.ATTEMPT] = task.attempt
         outcome = task.outcome

@@ -21,7 +21,7 @@ from dotflow.version import version
 from dotflow_otel.export.target import target_of
 from dotflow_otel.options import check_provider, check_timeout
 from dotflow_otel.shortened import MESSAGE, STACKTRACE, shortened
-from dotflow_otel.tracing.attributes import Attributes, Capture
+from dotflow_otel.tracing.attributes import MOST_LINKS, Attributes, Capture
 from dotflow_otel.tracing.carriers import Attached, Headers, baggage_of, callers_context, extract, has_span
 from dotflow_otel.tracing.destination import Destination
 from dotflow_otel.tracing.ids import RunIdGenerator
@@ -29,7 +29,7 @@ from dotflow_otel.tracing.pipeline import Pipeline, foreign_pipeline, private_pi
 from dotflow_otel.tracing.worker import WorkerTracing, is_auto_instrumented
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from opentelemetry.context import Context
@@ -42,6 +42,7 @@ __all__ = ["TracerOpenTelemetry"]
 
 
 _SCHEDULE = "schedule"
+_NO_MARKS: dict[str, OtelSpanContext] = {}  # of all spans but those of runs, which have their own
 _TASK_SPAN = names.TASK_SPAN.format(name="")  # put together once, as it is done for every task
 
 
@@ -154,7 +155,8 @@ class TracerOpenTelemetry(Tracer):
             links=links,
             start_time=run.started_ns if run else None,
         )
-        self._runs[run_id] = _Open(span, parent)
+        opened = self._runs[run_id] = _Open(span, parent)
+        opened.marks = {}
 
     def end_workflow(self, workflow_id: str, run: Run | None = None, **kwargs: Any) -> None:
         """Close the span of a run."""
@@ -171,8 +173,9 @@ class TracerOpenTelemetry(Tracer):
 
     def start_task(self, task: Task) -> None:
         """Open the span of a task."""
-        run = self._runs.get(task.run_id)
-        span = self._open(self._tasks, task, _TASK_SPAN + task.name, run, task.started_ns)
+        span = self._open(
+            self._tasks, task, _TASK_SPAN + task.name, self._above(task), task.started_ns, self._links(task)
+        )
         if self._captures and span.is_recording():
             span.set_attributes(self._attributes.of_input(task))
 
@@ -193,11 +196,43 @@ class TracerOpenTelemetry(Tracer):
 
     def restore_task(self, task: Task) -> None:
         """A span without duration for a task that was not run, its result `restored`."""
-        self._open(self._tasks, task, _TASK_SPAN + task.name, self._runs.get(task.run_id), task.queued_ns)
-        span = self._close(self._tasks, task)
-        if span is not None:
-            span.set_attributes({names.RESULT: TypeResult.RESTORED.value, names.TASK_STATUS: task.status.value})
-            span.end(end_time=task.queued_ns)
+        self._mark(task, TypeResult.RESTORED)
+
+    def skip_task(self, task: Task) -> None:
+        """A span without duration for a task that did not run, its result `skip` or `upstream_failed`."""
+        self._mark(task, task.result or TypeResult.SKIP)
+
+    def _mark(self, task: Task, result: TypeResult) -> None:
+        above = self._above(task)
+        span = self._open(self._tasks, task, _TASK_SPAN + task.name, above, task.queued_ns, self._links(task))
+        run = self._runs.get(task.run_id)
+        if run is not None:
+            run.marks[task.task_id] = span.get_span_context()
+        closed = self._close(self._tasks, task)
+        if closed is not None:
+            closed.set_attributes({**self._attributes.of_end(task, result), names.TASK_STATUS: task.status.value})
+            closed.end(end_time=task.queued_ns)
+
+    def _above(self, task: Task) -> _Open | None:
+        """The span that a task's is below: of an item that of its task, else that of the run."""
+        if task.item_of is not None:
+            found = self._tasks.get((task.run_id, task.item_of.task_id))
+            if found is not None:
+                return found
+        return self._runs.get(task.run_id)
+
+    def _links(self, task: Task) -> list[Link]:
+        """To the spans of what it came after."""
+        run = self._runs.get(task.run_id)
+        if not task.parents or run is None or run.is_unsampled:
+            return []
+        found = []
+        for parent in task.parents[:MOST_LINKS]:
+            carrier = parent.span_carrier
+            context = carrier.span_context if type(carrier) is _Open else run.marks.get(parent.task_id)
+            if context is not None and context.is_valid:
+                found.append(Link(context))
+        return found
 
     def start_attempt(self, task: Task) -> None:
         """Open the span of an attempt, if the task may have more than one."""
@@ -301,14 +336,25 @@ class TracerOpenTelemetry(Tracer):
             seconds=self._seconds,
         )
 
-    def _open(self, kind: _Spans, task: Task, name: str, parent: _Open | None, start_ns: int | None) -> Span:
+    def _open(
+        self,
+        kind: _Spans,
+        task: Task,
+        name: str,
+        parent: _Open | None,
+        start_ns: int | None,
+        links: Sequence[Link] = (),
+    ) -> Span:
         if parent is not None and parent.is_unsampled and self._follows_parents:
             kind[task.run_id, task.task_id] = parent  # one span stands for all that are not there
             return parent.span
         context = parent.context if parent is not None else None
         if context is None:
             context = otel_context.get_current()
-        span = self._tracer.start_span(name, context, attributes=self._attributes.of_task(task), start_time=start_ns)
+        attributes = self._attributes.of_task(task)
+        if kind is self._tasks and task.parents:
+            attributes[names.TASK_PARENTS] = tuple([above.task_id for above in task.parents[:MOST_LINKS]])
+        span = self._tracer.start_span(name, context, attributes=attributes, links=links, start_time=start_ns)
         kind[task.run_id, task.task_id] = _Open(span, context, parent)
         return span
 
@@ -362,19 +408,21 @@ class _Open(Headers):
     """A span that is open, the context in which it is the current one, and the W3C headers that name it: all in one.
 
     It is always the same object, so whoever asks twice can see that nothing has changed. The task keeps it for its ids when
-    the span has ended, without the span.
+    the span has ended, without the span. That of a run has in `marks` the ids of the tasks that did not run in it.
     """
 
-    __slots__ = ("is_recording", "is_unsampled", "span")
+    __slots__ = ("is_recording", "is_unsampled", "marks", "span", "span_context")
 
     def __init__(self, span: Span, context: Context, parent: _Open | None = None) -> None:
         # Without super(), as it is done for every task. A child has its parent's baggage.
-        self._trace_id, self._span_id, _, flags, self._trace_state, self._is_valid = span.get_span_context()
+        self.span_context = span.get_span_context()
+        self._trace_id, self._span_id, _, flags, self._trace_state, self._is_valid = self.span_context
         self._flags = int(flags)
         self._written = None
         self.context = trace.set_span_in_context(span, context)
         self.baggage = parent.baggage if parent is not None else baggage_of(context)
         self.span = span
+        self.marks: dict[str, OtelSpanContext] = _NO_MARKS
         self.is_recording = span.is_recording()
         self.is_unsampled = not (self.is_recording or self._flags & TraceFlags.SAMPLED)
 
