@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from dotflow.engine.checkpoints import Checkpoints
     from dotflow.engine.containment import Containment
     from dotflow.engine.dispatch import Dispatch
-    from dotflow.engine.graph import Graph
+    from dotflow.engine.graph import Graph, Line
     from dotflow.engine.interrupts import Interrupts
     from dotflow.executors.base import Executor
     from dotflow.model.outcome import Outcome
@@ -84,6 +84,7 @@ class Coordinator:
         self._retry_count = 0
         self._done: deque[Node] = deque()
         self._opened: deque[Items] = deque()
+        self._left: deque[Line] = deque()
         self._open_mapped: dict[Node, None] = {}
         self._failed = 0
         self._cancelling = False
@@ -237,10 +238,14 @@ class Coordinator:
         decision = self._decision(node)
         if decision != RUN:
             self._leave_out(node, decision)
-        elif node.items is not None:
+        elif node.items is None:
+            self._enqueue(node)
+        elif node.line is None:
             self._open_items(node)
         else:
-            self._enqueue(node)
+            node.entered = True  # it opens when its turn comes
+            if node.line.enter(node):
+                self._take_turn(node)
 
     def _decision(self, node: Node) -> str:
         stopped = node.scope.stopped or (node.owner is not None and self._is_stopped(node))
@@ -256,8 +261,9 @@ class Coordinator:
         if node.orders_only:
             endings = [WELL if ending == FAILED else ending for ending in endings]
         if node.items is not None:
+            goes_on = not stopped or node.after_handlers
             endings += [
-                WELL if parent.items is not None and parent.items.opened else parent.ending or WELL
+                WELL if goes_on and parent.items is not None and parent.items.opened else parent.ending or WELL
                 for parent in node.along()
             ]
         required = [
@@ -311,12 +317,34 @@ class Coordinator:
 
     def _tell_children(self) -> None:
         """Tell the children of what has ended, and what that ends in turn."""
-        done, opened = self._done, self._opened
-        while done or opened:
+        done, opened, left = self._done, self._opened, self._left
+        while done or opened or left:
             if opened:
                 self._tell(opened.popleft().followers)
-            else:
+            elif done:
                 self._let_go_of(done.popleft())
+            else:  # not before: who is next is known when all who could be have entered
+                head = left.popleft().leave()
+                if head is not None:
+                    self._take_turn(head)
+
+    def _take_turn(self, node: Node) -> None:
+        """A node is at the head of its line: it goes on, or, if it is mapped, its items do."""
+        if node.items is None:
+            self._ready.append(node)
+            return
+        decision = self._decision(node) if self._must_not_start(node) else RUN
+        if decision == RUN:
+            self._open_items(node)
+            self._leave_line(node)
+        else:
+            self._leave_out(node, decision)
+
+    def _leave_line(self, node: Node) -> None:
+        """Once: a mapped task leaves to its items, any other when it has ended."""
+        if node.entered and node.line is not None:
+            node.entered = False
+            self._left.append(node.line)
 
     def _let_go_of(self, node: Node) -> None:
         """A node has ended: its children, its parents' values, its line and the task that it is an item of are told."""
@@ -326,10 +354,8 @@ class Coordinator:
         for parent in node.parents:
             if parent.value is not None and parent.value._pickled is not None:  # noqa: SLF001 - ours, beside the value
                 parent.value._pickled.release()  # noqa: SLF001
-        if node.entered and node.line is not None:
-            head = node.line.leave()
-            if head is not None:
-                self._ready.append(head)
+        if node.entered:
+            self._leave_line(node)
         if node.owner is not None and node.owner.items is not None:
             node.owner.items.left -= 1
             if not node.owner.items.left:
@@ -572,7 +598,7 @@ class Coordinator:
         if self._keep_going:
             return
         node.scope.stopped = True
-        if node.owner is not None and not node.owner.after_handlers:
+        if node.owner is not None:
             node.owner.scope.stopped = True
 
     def _share(self, node: Node) -> None:

@@ -170,7 +170,7 @@ class Node:
     def item(self, task: Task, number: int, scope: Scope, given: Mapping[str, Context]) -> Node:
         """An item of this task, which is mapped."""
         node = Node(task, self.order + 1 + number, scope, self.line)
-        node.owner, node.given, node.after_handlers = self, given, self.after_handlers
+        node.owner, node.given = self, given
         return node
 
     def wait_for(self, parent: Node) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dotflow.model.context import Context, Pickled
 from dotflow.model.current import Current, SentFacts, end_of, end_of_family
+from dotflow.model.wiring import HANDLERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -33,7 +34,8 @@ def value_of(task: Task) -> Context:
 def inputs_of(node: Node) -> tuple[Source, dict[str, Source] | None]:
     """What the node's step gets as its previous context, and by the names of its other parameters."""
     task = node.task
-    if not node.edges and not node.fillings and node.owner is None and len(node.parents) <= 1:
+    is_plain = not node.edges and not node.fillings and node.owner is None and node.when not in HANDLERS
+    if is_plain and len(node.parents) <= 1:
         if not node.parents:
             return _EMPTY, None
         before = node.parents[0].task.current_context  # with contexts in it, if the one before is a class
