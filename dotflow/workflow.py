@@ -14,14 +14,16 @@ from dotflow.builder import TaskBuilder
 from dotflow.config import Config
 from dotflow.engine.background import background
 from dotflow.engine.background_queue import BackgroundQueue
+from dotflow.engine.belonging import Around, Belonging, OwnSurroundings
 from dotflow.engine.checked import report
 from dotflow.engine.checkpoints import Checkpoints
 from dotflow.engine.containment import Containment
 from dotflow.engine.coordinator import Coordinator
 from dotflow.engine.dispatch import Dispatch
-from dotflow.engine.ending import close_all
+from dotflow.engine.ending import close_all, providers_of
 from dotflow.engine.graph import build
 from dotflow.engine.interrupts import Interrupts
+from dotflow.engine.open import open_workflows
 from dotflow.engine.scheduled import Scheduled
 from dotflow.errors import InvalidOption, ProgramImportedAgain, StorageNotPersistent, WorkflowClosed
 from dotflow.executors.selection import ExecutorSelection
@@ -53,10 +55,11 @@ class DotFlow:
     """A named list of tasks with a Config. Every `start` is a run of its own.
 
     Args:
-        config: the providers; default: none, which costs nothing.
+        config: the providers; default: in a step those of the run around it, elsewhere none, which costs nothing.
         name: the workflow's name in traces, metrics and logs; default: the stem of the program's file.
         workflow_id: stable across runs and processes, the key for resume: any text or a UUID; default: `WORKFLOW_ID`
-            from the environment, else a new UUID.
+            from the environment, else a new UUID. In a step `{workflow_id}/{task_id}/{name}` of the run around it, with `-2` and so on
+            behind a second one of that name; it then also resumes when that run does.
 
     Raises:
         InvalidOption: a name or an id that is no text.
@@ -67,9 +70,19 @@ class DotFlow:
     ) -> None:
         if config is not None and not isinstance(config, Config):
             raise _no_config(config)
-        self.config = config or Config()
+        around = Around()
+        self.config = config or around.config or Config()
         self.name = _text("name", name) or _program_name()
-        self.workflow_id = _text("workflow_id", workflow_id) or storable(os.environ.get("WORKFLOW_ID", "")) or _new_id()
+        given_id = _text("workflow_id", workflow_id)
+        self.workflow_id = (
+            given_id
+            or around.workflow_id(self.name)
+            or storable(os.environ.get("WORKFLOW_ID", ""))
+            or _new_id()
+        )
+        self._resumes = given_id is None and around.resumes
+        self._is_borrowing = self.config is around.config
+        self._use = open_workflows.enter(self, providers_of(self.config))
         self.task = TaskBuilder(self._describe, self._declare)
         self._containment = Containment(self.config.metrics)
         self._background_queue = BackgroundQueue(self._containment, on_change=self._measure_queue())
@@ -77,6 +90,7 @@ class DotFlow:
             clock=self.config.clock, tracer=self.config.tracer, log=self.config.log, contain=self._containment.call
         )
         self._scheduled = Scheduled(self.name, self.config, self._containment)
+        self._surroundings = OwnSurroundings(self.config)
         self._has_run = False
         self._closed = False
         self._declare([])
@@ -126,6 +140,7 @@ class DotFlow:
             InputChanged: see `on_input_change`.
             StorageError: the record of the run to be continued cannot be read, or that of this one not be written.
             WorkflowClosed: after `close`.
+            AttemptCancelled: in a step whose attempt was given up (timed out, cancelled), before this run or during it.
             ProgramImportedAgain: in a child of a process pool that imports an unguarded program.
             KeyboardInterrupt, SystemExit: raised in a step; the run has been ended as failed and flushed.
         """
@@ -196,10 +211,16 @@ class DotFlow:
         return report(build(tasks, options.mode, options.values), self.name, options.mode)
 
     def close(self) -> None:
-        """Close the providers and end the worker processes. The workflow cannot be started again; may be repeated."""
+        """Close the providers and end the worker processes. The workflow cannot be started again; may be repeated.
+
+        A provider that another open workflow of this process uses stays open, and so do all of the run around this workflow,
+        if a step has made it with that run's config.
+        """
         self._closed = True
         self._executors.close()
-        close_all(self.config, self._containment)
+        in_use = self._use.end()
+        if not self._is_borrowing:
+            close_all(self.config, self._containment, in_use)
 
     def result_task(self) -> list[Task]:
         """The tasks of the latest run; before the first, the tasks as they were added."""
@@ -253,11 +274,16 @@ class DotFlow:
                 f"workflow {self.name!r} was closed, and its providers with it: start it before close()"
             )
         _refuse_while_imported_again()
+        if self._resumes and trigger == "manual":
+            trigger = "resume"
         run = self._new_run(options.mode, trigger)
+        belonging = Belonging(run)
+        belonging.check()
         graph = build(run.tasks, options.mode, options.values, keep_going=options.keep_going)
         checkpoints = self._checkpoints(run, options)
         self.task.latest = run
         coordinator = self._coordinate(run, graph, checkpoints, options, loop)
+        belonging.begin()
         if began is not None:
             began(run)
 
@@ -268,9 +294,14 @@ class DotFlow:
                 self._containment.call(ended, "callback", name, lambda: callback(tasks=ended.tasks))
 
         if options.is_background:
-            _in_background(run, lambda: coordinator.execute(on_end))
+            try:
+                _in_background(run, lambda: belonging.execute(coordinator.execute, on_end))
+            except BaseException:  # no thread could be started
+                belonging.abandon()
+                raise
         else:
-            coordinator.execute(on_end)
+            belonging.execute(coordinator.execute, on_end)
+            belonging.check()
         return run
 
     def _new_run(self, mode: str, trigger: str) -> Run:
@@ -287,8 +318,8 @@ class DotFlow:
 
     def _checkpoints(self, run: Run, options: StartOptions) -> Checkpoints:
         checkpoints = Checkpoints(self.config.storage, run, options.fingerprint)
-        if options.resume:
-            if not self.config.storage.persistent and not self._has_run:
+        if options.resume or self._resumes:
+            if options.resume and not self.config.storage.persistent and not self._has_run:
                 raise StorageNotPersistent(
                     f"{type(self.config.storage).__name__} has nothing of an earlier process to resume from: "
                     "use a storage that keeps it, such as Config(storage=StorageFile())"
@@ -311,6 +342,7 @@ class DotFlow:
             make_executor=make_executor,
             interrupts=Interrupts,
             checkpoints=checkpoints,
+            surroundings=self._surroundings,
             keep_going=options.keep_going,
         )
 

@@ -52,7 +52,7 @@ class Checkpoints:
             InputChanged: `on_input_change` is `raise`, and initial contexts differ from those of that run.
             StorageError: the record of that run is torn or corrupt.
         """
-        self.resumes = True
+        self.resumes = self._run.resumes = True
         record = self._storage.get_run(self._run.workflow_id).storage
         if not isinstance(record, dict):
             return
@@ -64,7 +64,7 @@ class Checkpoints:
             )
         if on_input_change == "reuse":
             self._tell_of_reuse([task_id for task_id in changed if task_id in record["inputs"]], record["run_id"])
-        self.resumes = not changed or on_input_change == "reuse"
+        self.resumes = self._run.resumes = not changed or on_input_change == "reuse"
         if self.resumes:
             self._began_ns, self.origin = record["began_ns"], record.get("origin") or record["run_id"]
             self._run.continues = SpanContext(record["trace_id"], record["span_id"], sampled=record["sampled"])

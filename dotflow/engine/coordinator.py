@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import threading
+import time
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from dotflow.engine.inputs import NodeFacts, inputs_of, value_of
 from dotflow.engine.mapped import items_of, summary
 from dotflow.errors import AttemptCancelled
 from dotflow.executors.attempt import Attempt, blank_outcome
+from dotflow.executors.inner import PATIENCE_SECONDS, inner_runs_of
 from dotflow.model.context import Context, Pickled
 from dotflow.model.outcome import ErrorInfo, TaskError
 from dotflow.model.status import TypeResult, TypeStatus
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from dotflow.engine.graph import Graph, Line
     from dotflow.engine.interrupts import Interrupts
     from dotflow.executors.base import Executor
+    from dotflow.executors.inner import Surroundings
     from dotflow.model.outcome import Outcome
     from dotflow.model.run import Run
     from dotflow.model.task import Task
@@ -61,6 +64,7 @@ class Coordinator:
         make_executor: Callable[[Interrupts], Executor],
         interrupts: Callable[[Callable[[], None]], Interrupts],
         checkpoints: Checkpoints,
+        surroundings: Surroundings,
         keep_going: bool,
     ) -> None:
         self._run = run
@@ -70,6 +74,7 @@ class Coordinator:
         self._clock = config.clock
         self._time_ns = config.clock.time_ns
         self._checkpoints = checkpoints
+        self._surroundings = surroundings
         self._dispatch = dispatch
         self._containment = containment
         self._background_queue = background_queue
@@ -97,6 +102,8 @@ class Coordinator:
     def wake(self) -> None:
         """Look again at what is to be done: called from any thread, when the run is cancelled or interrupted."""
         self._wake.set()
+        if self._run.cancelled.is_set():
+            self._executor.cancel_inner()
         self._wake_executor()
 
     def _wake_executor(self) -> None:
@@ -126,6 +133,7 @@ class Coordinator:
             flush_all(self._config, self._run, self._containment, self._background_queue, self._executor)
         finally:
             self._executor.close()
+            self._run.on_cancel = None
             self._run.ended.set()
 
     def _drive_to_the_end(self) -> BaseException | None:
@@ -506,6 +514,7 @@ class Coordinator:
             ids_of(task) if self._log_attaches else _NOTHING,
             NodeFacts(self._run, node),
             task.attempt,
+            self._surroundings,
         )
 
     def _end_attempt(self, node: Node, outcome: Outcome) -> None:
@@ -639,6 +648,9 @@ class Coordinator:
         self._run.result = TypeResult.FAILURE if isinstance(cause, Exception) else TypeResult.CANCELLATION
         running = [(node, self._executor.pid_of(attempt)) for attempt, node in self._running.items()]
         self._executor.cancel()
+        patience = time.monotonic() + PATIENCE_SECONDS
+        for attempt in self._running:
+            inner_runs_of(attempt).settle(patience)
         self._running.clear()
         for node, pid in running:
             self._end_as_cancelled(node, cause, pid)

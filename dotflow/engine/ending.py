@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from dotflow.abc.hooks import overridden
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Container, Iterable
 
     from dotflow.abc.provider import Dropped, Provider
     from dotflow.config import Config
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dotflow.executors.base import Executor
     from dotflow.model.run import Run
 
-__all__ = ["close_all", "flush_all"]
+__all__ = ["close_all", "flush_all", "providers_of"]
 
 _NETWORK = ("notify", "server")
 _KINDS = ("tracer", "metrics", "log", "notify", "server", "storage", "scheduler")
@@ -73,13 +73,18 @@ def _tell_dropped(lost: Iterable[Dropped], run: Run, containment: Containment) -
         containment.dropped(run, signal, counts.total(), why)
 
 
-def close_all(config: Config, containment: Containment) -> None:
-    """Close every provider that holds threads, sockets or files."""
+def providers_of(config: Config) -> list[Provider]:
+    """All that may have to be closed."""
+    return [getattr(config, kind) for kind in _KINDS]
+
+
+def close_all(config: Config, containment: Containment, in_use: Container[int]) -> None:
+    """Close the providers that hold threads, sockets or files, but those that others still use (by their `id`)."""
     deadline = time.monotonic() + config.drain_timeout
     closing = [
         _in_thread(containment, None, kind, "close", config.drain_timeout, getattr(config, kind).close)
         for kind in _KINDS
-        if overridden(getattr(config, kind), "close")
+        if id(getattr(config, kind)) not in in_use and overridden(getattr(config, kind), "close")
     ]
     _await(closing, deadline, None, containment, config.drain_timeout)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dotflow.executors.inputs import Source
     from dotflow.model.current import Known, ParentEnd
     from dotflow.model.run import Run
-    from dotflow.model.task import Task
+    from dotflow.model.task import InnerRun, Task
     from dotflow.model.wiring import Parent
 
 __all__ = ["NodeFacts", "inputs_of", "value_of"]
@@ -134,6 +134,20 @@ class NodeFacts:
         self._run = run
         self._node = node
 
+    @property
+    def resumes(self) -> bool:
+        """Whether the run takes over what an earlier one has finished."""
+        return self._run.resumes
+
+    def note(self, run: InnerRun) -> None:
+        """The step starts a run, or its record takes its place: it belongs to the task."""
+        runs = self._node.task.inner_runs
+        for place in range(len(runs) - 1, -1, -1):
+            if runs[place].run_id == run.run_id:
+                runs[place] = run
+                return
+        runs.append(run)
+
     def current(self, attempt: int) -> Current:
         """What is known of the task, with how its parents ended."""
         return Current(*self._known(), attempt, MappingProxyType(dict(self._ends())))
@@ -151,7 +165,7 @@ class NodeFacts:
 
     def __reduce__(self) -> tuple[Any, ...]:
         ends = tuple((label, pickle.dumps(end) if end.items else end) for label, end in self._ends())
-        return SentFacts, (self._known(), ends)
+        return SentFacts, (self._known(), ends, self._run.resumes)
 
 
 def _parents(node: Node) -> Iterable[tuple[str, str, list[Task], bool]]:

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from dotflow.errors import Skip
+from dotflow.errors import AttemptCancelled, Skip
+from dotflow.executors.inner import PATIENCE_SECONDS, over
 from dotflow.executors.inputs import copied, given
 from dotflow.model.context import Context
 from dotflow.model.outcome import Outcome
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from dotflow.executors.event_loop import CallersLoop, Loop
+    from dotflow.executors.inner import InnerRuns, Surroundings
     from dotflow.executors.inputs import Arguments, Source
     from dotflow.model.clock import Clock
     from dotflow.model.current import Facts
@@ -77,6 +79,8 @@ class Attempt:
 
     `initial` and `previous` are what its contexts come to, `arguments` its other parameters; all of them are sources, whose
     values are looked up and copied when it runs. `owns_inputs`: they are its own already, for they came here as bytes.
+    `inner` are the runs that its step starts, and `surroundings` what those take over; `in_thread` says that it runs beside
+    who waits for it, and may be left alone.
     """
 
     __slots__ = (
@@ -86,13 +90,15 @@ class Attempt:
             "carrier",
             "facts",
             "ids",
+            "in_thread",
             "initial",
+            "inner",
             "loop",
             "number",
             "outcome",
             "owns_inputs",
         ),
-        *("previous", "step", "task_id", "timeout", "workflow_id"),
+        *("previous", "step", "surroundings", "task_id", "timeout", "workflow_id"),
     )
 
     def __init__(
@@ -107,6 +113,7 @@ class Attempt:
         ids: Carried = _NOTHING,
         facts: Facts | None = None,
         number: int = 1,
+        surroundings: Surroundings | None = None,
     ) -> None:
         self.outcome: Outcome
         self.step = step
@@ -119,6 +126,9 @@ class Attempt:
         self.ids = ids
         self.facts = facts
         self.number = number
+        self.surroundings = surroundings
+        self.inner: InnerRuns | None = None
+        self.in_thread = False
         self.timeout: float = step.options.timeout
         self.owns_inputs = False
         self.loop: Loop | CallersLoop | None = None
@@ -150,6 +160,9 @@ def _run(attempt: Attempt, clock: Clock, sides: Sides) -> Outcome:
         outcome.skip(reason)
     except BaseException as error:  # noqa: BLE001 - reported, and raised again by the coordinator where it must be
         _fail(outcome, error)
+    inner = over(attempt)
+    if inner is not None and outcome.pid == os.getpid():
+        _finish_inner(inner, outcome)
     outcome.duration_ns = clock.monotonic_ns() - started
     if outcome.pid != _process.pid:
         _end_forked_child(outcome)
@@ -165,9 +178,23 @@ def blank_outcome(clock: Clock) -> Outcome:
 
 def _fail(outcome: Outcome, error: BaseException) -> None:
     outcome.fail(error)
+    if isinstance(error, AttemptCancelled):
+        outcome.result = TypeResult.CANCELLATION
     if not isinstance(error, Exception) and not _is_cancelled_error(error):
         outcome.result = TypeResult.CANCELLATION
         outcome.interrupt = error
+
+
+def _finish_inner(inner: InnerRuns, outcome: Outcome) -> None:
+    """Wait for the runs that the step has left behind; if the program is being ended, they are ended first."""
+    try:
+        if outcome.interrupt is None:
+            inner.finish()
+            return
+    except BaseException as error:  # noqa: BLE001 - ends the program, and so the attempt
+        _fail(outcome, error)
+    inner.give_up()
+    inner.settle(time.monotonic() + PATIENCE_SECONDS)
 
 
 def _is_cancelled_error(error: BaseException) -> bool:

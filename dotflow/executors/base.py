@@ -52,6 +52,9 @@ class Executor(ABC):
     def cancel(self) -> None:
         """Give up what can be given up; the outcomes still come through `next`, as cancelled."""
 
+    def cancel_inner(self) -> None:  # noqa: B027 - nothing to do where `cancel` can give attempts up
+        """Cancel the runs that a step has started which cannot be given up itself. Called from any thread."""
+
     def pid_of(self, attempt: Attempt) -> int | None:
         """The process that has an attempt, if that is known and not this one."""
         del attempt

@@ -86,6 +86,7 @@ class FuturesExecutor(PooledExecutor["Future[Any] | None"]):
             self.wake()
 
         if self._packer is None:
+            attempt.in_thread = True
             context = contextvars.copy_context()
             return self._executor.submit(context.run, self._run_here, attempt, out)
         payload = self._packer.pack(attempt)

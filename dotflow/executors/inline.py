@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from dotflow.executors.attempt import run_attempt
 from dotflow.executors.base import Executor
+from dotflow.executors.inner import inner_runs_of
 
 if TYPE_CHECKING:
     import asyncio
@@ -46,6 +47,7 @@ class InlineExecutor(Executor):
         self._loop = loop
         self._helper: ThreadExecutor | None = None
         self._woken = False
+        self._here: Attempt | None = None
 
     def submit(self, attempt: Attempt) -> None:
         """Keep the attempt for the next call of `next`, or lend it to the helper."""
@@ -62,10 +64,12 @@ class InlineExecutor(Executor):
         interrupts = self._interrupts
         interrupts.open = True
         try:
+            self._here = attempt
             interrupts.check()  # a Ctrl-C of before it was open would else wait for the end of the step
             return attempt, run_attempt(attempt, self._clock, self._sides)
         finally:
             interrupts.open = False
+            self._here = None
 
     def wake(self) -> None:
         """Make a wait for the helper look at what has changed."""
@@ -77,6 +81,12 @@ class InlineExecutor(Executor):
         """Give up the attempt in the helper. One in the calling thread cannot be given up: it is what calls."""
         if self._helper is not None:
             self._helper.cancel()
+
+    def cancel_inner(self) -> None:
+        """The attempt in the calling thread goes on, but not the runs that its step has started."""
+        attempt = self._here
+        if attempt is not None:
+            inner_runs_of(attempt).give_up()
 
     def close(self) -> None:
         """Let the helper end."""

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from dotflow.errors import AttemptCancelled, AttemptTimeout
 from dotflow.executors.attempt import blank_outcome
 from dotflow.executors.base import Executor
+from dotflow.executors.inner import PATIENCE_SECONDS, inner_runs_of
 from dotflow.model.clock import LONGEST_BLOCK
 from dotflow.model.status import TypeResult
 
 if TYPE_CHECKING:
     from dotflow.executors.attempt import Attempt
+    from dotflow.executors.inner import InnerRuns
     from dotflow.model.clock import Clock
     from dotflow.model.outcome import Outcome
 
@@ -54,7 +56,8 @@ class Out(Generic[Where]):
 class PooledExecutor(Executor, Generic[Where]):
     """Hands attempts out, waits for what comes back, and gives up what takes too long or is cancelled.
 
-    A subclass says how: `_hand_out`, `_receive`, `_give_up`, and `_back` once an attempt is no longer out.
+    An attempt that was given up has ended when the runs have that its step had started: they are cancelled, and waited for
+    (`_lingering`) beside everything else. A subclass says how: `_hand_out`, `_receive`, `_give_up`, and `_back` once an attempt is no longer out.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -62,11 +65,12 @@ class PooledExecutor(Executor, Generic[Where]):
         self._out: dict[Attempt, Out[Where]] = {}
         self._timed: set[Attempt] = set()
         self._kept: deque[tuple[Attempt, Outcome]] = deque()
+        self._lingering: deque[tuple[float, InnerRuns, tuple[Attempt, Outcome]]] = deque()
         self._cancelled = False
 
     def submit(self, attempt: Attempt) -> None:
         """Hand the attempt out. After `cancel`, when all that was out has come back, others may come."""
-        if self._cancelled and not self._out and not self._kept:
+        if self._cancelled and not self._out and not self._kept and not self._lingering:
             self._cancelled = False
         self._out[attempt] = self._hand_out(attempt)
         if attempt.timeout:
@@ -78,11 +82,13 @@ class PooledExecutor(Executor, Generic[Where]):
             return self._kept.popleft()
         until = math.inf if timeout is None else time.monotonic() + timeout
         while True:
-            if self._cancelled and self._out:
-                return self._kept.popleft() if self._kept else self._cancel_one()
+            ended = self._given_up_before()
+            if ended is not None:
+                return ended
             deadline = min((self._out[attempt].deadline for attempt in self._timed), default=math.inf)
+            patience = self._lingering[0][0] if self._lingering else math.inf
             now = time.monotonic()
-            wait = 0.0 if self._kept else min(until, deadline) - now
+            wait = 0.0 if self._kept else min(until, deadline, patience) - now
             found = self._receive(max(0.0, min(wait, LONGEST_BLOCK)))
             if isinstance(found, tuple):
                 self._forget(found[0])
@@ -93,7 +99,9 @@ class PooledExecutor(Executor, Generic[Where]):
                 self._kept.append(found)
             elif found is None and now >= deadline:
                 late = min(self._timed, key=lambda attempt: self._out[attempt].deadline)
-                return self._end(late, AttemptTimeout(late.timeout), TypeResult.TIMEOUT)
+                ended = self._end(late, AttemptTimeout(late.timeout), TypeResult.TIMEOUT)
+                if ended is not None:
+                    return ended
             elif found is not AGAIN and self._kept:
                 return self._kept.popleft()
             elif found is WOKEN or (found is None and time.monotonic() >= until):
@@ -103,6 +111,7 @@ class PooledExecutor(Executor, Generic[Where]):
         """Give up everything that is out, and what is still to come."""
         self._cancelled = True
         for out in self._out.values():
+            inner_runs_of(out.attempt).give_up(self.wake)
             self._give_up(out)
 
     def pid_of(self, attempt: Attempt) -> int | None:
@@ -110,15 +119,42 @@ class PooledExecutor(Executor, Generic[Where]):
         out = self._out.get(attempt)
         return self._pid_of(out) if out is not None else None
 
-    def _cancel_one(self) -> tuple[Attempt, Outcome]:
+    def _given_up_before(self) -> tuple[Attempt, Outcome] | None:
+        """What ends because it was given up earlier, or because everything is."""
+        if self._lingering:
+            ended = self._has_settled()
+            if ended is not None:
+                return ended
+        while self._cancelled and self._out:
+            ended = self._kept.popleft() if self._kept else self._cancel_one()
+            if ended is not None:
+                return ended
+        return None
+
+    def _cancel_one(self) -> tuple[Attempt, Outcome] | None:
         cancelled = AttemptCancelled("the run was cancelled while the step was running; it was given up")
         return self._end(next(iter(self._out)), cancelled, TypeResult.CANCELLATION)
 
-    def _end(self, attempt: Attempt, error: Exception, result: TypeResult) -> tuple[Attempt, Outcome]:
+    def _end(self, attempt: Attempt, error: Exception, result: TypeResult) -> tuple[Attempt, Outcome] | None:
+        """Give an attempt up. None: it ends when the runs have that its step had started."""
         out = self._out[attempt]
+        inner = inner_runs_of(attempt)
+        inner.give_up(self.wake)
         self._give_up(out)
         self._forget(attempt)
-        return attempt, out.lost(error, result, self._pid_of(out))
+        ended = attempt, out.lost(error, result, self._pid_of(out))
+        if not inner.are_going:
+            return ended
+        self._lingering.append((time.monotonic() + PATIENCE_SECONDS, inner, ended))
+        return None
+
+    def _has_settled(self) -> tuple[Attempt, Outcome] | None:
+        """An attempt that was given up, and whose inner runs have ended, or will not in any time that could be waited."""
+        for place, (patience, inner, ended) in enumerate(self._lingering):
+            if not inner.are_going or time.monotonic() >= patience:
+                del self._lingering[place]
+                return ended
+        return None
 
     def _forget(self, attempt: Attempt) -> None:
         self._timed.discard(attempt)

@@ -59,6 +59,7 @@ class ThreadExecutor(PooledExecutor["_Thread"]):
 
     def _hand_out(self, attempt: Attempt) -> Out[_Thread]:
         attempt.callers_loop = self._loop
+        attempt.in_thread = True
         thread = self._idle.pop() if self._idle else _Thread(self._clock, self._sides, self._arrivals)
         out = Out(attempt, thread, self._clock)
         out.began = time.monotonic()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from dotflow.model.outcome import TaskError
-    from dotflow.model.task import SpanContext, Task
+    from dotflow.model.task import InnerRun, SpanContext, Task
 
 __all__ = [
     "Current",
@@ -99,18 +99,26 @@ Known = tuple[str, str, str, str, str, str, str, str]
 class Facts(Protocol):
     """Where `Current` comes from: put together only when it is asked for."""
 
+    @property
+    def resumes(self) -> bool:
+        """Whether the run takes over what an earlier one has finished; so do those that the step starts."""
+
     def current(self, attempt: int) -> Current:
         """What is known of the task, in this attempt."""
+
+    def note(self, run: InnerRun) -> None:
+        """The step starts a run; or one that it has started has ended, and this is its record."""
 
 
 class SentFacts:
     """Facts in another process. Ends of parents that many attempts are sent come as bytes, and are read if asked for."""
 
-    __slots__ = ("_known", "_parents")
+    __slots__ = ("_known", "_parents", "resumes")
 
-    def __init__(self, known: Known, parents: tuple[tuple[str, ParentEnd | bytes], ...]) -> None:
+    def __init__(self, known: Known, parents: tuple[tuple[str, ParentEnd | bytes], ...], resumes: bool) -> None:  # noqa: FBT001
         self._known = known
         self._parents = parents
+        self.resumes = resumes
 
     def current(self, attempt: int) -> Current:
         """What is known of the task, in this attempt."""
@@ -119,6 +127,9 @@ class SentFacts:
             for label, end in self._parents
         }
         return Current(*self._known, attempt, MappingProxyType(parents))
+
+    def note(self, run: InnerRun) -> None:
+        """It travels with the outcome."""
 
 
 def current() -> Current | None:

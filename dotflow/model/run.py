@@ -25,7 +25,8 @@ class Run:
 
     `run_id` is 32 lower-case hex digits and, unless the run joined its caller's trace, also its `trace_id`. `duration`
     is seconds (monotonic), None until the run has ended. `trigger` is `manual`, `schedule` or `resume`.
-    `continues` is the span of the run that a resumed one continues. `now_ns` is the time of its latest event, which never goes back. `provider_errors` counts the contained errors of providers, by `(provider, method)`; `dropped` counts the
+    `continues` is the span of the run that a resumed one continues; `resumes` says that it takes over what an earlier one has
+    finished. `now_ns` is the time of its latest event, which never goes back. `provider_errors` counts the contained errors of providers, by `(provider, method)`; `dropped` counts the
     telemetry that did not leave in time, by signal.
     """
 
@@ -49,6 +50,7 @@ class Run:
         self.result: TypeResult | None = None
         self.span: SpanContext | None = None
         self.continues: SpanContext | None = None
+        self.resumes = False
         self.now_ns = 0
         self.started_ns: int | None = None
         self.finished_ns: int | None = None
@@ -103,8 +105,9 @@ class Run:
         A step that runs in the thread of `start` itself cannot be stopped from outside; it finishes first.
         """
         self.cancelled.set()
-        if self.on_cancel is not None:
-            self.on_cancel()
+        tell = self.on_cancel  # looked at once: it is taken away when the run has ended
+        if tell is not None:
+            tell()
 
     def raise_for_status(self) -> Run:
         """Raise if the run failed, return it otherwise.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from dotflow.model.context import Context, from_ns
 from dotflow.model.status import TypeResult, TypeStatus
@@ -11,12 +11,12 @@ from dotflow.model.step import Step
 from dotflow.model.wiring import UNWIRED, Wiring
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from dotflow.model.outcome import Outcome, TaskError
 
-__all__ = ["Capture", "SpanContext", "Task"]
+__all__ = ["Capture", "InnerRun", "SpanContext", "Task"]
 
 Capture = tuple[Any, ...]
 """All that a task has at one moment, in the order of its `__slots__`."""
@@ -51,6 +51,25 @@ class SpanContext(NamedTuple):
         return cls(header[3:35], header[36:52], header[54] in _ODD)
 
 
+class InnerRun(Protocol):
+    """What a task knows of a run that its step has started; it is a `Run`."""
+
+    run_id: str
+    workflow_id: str
+    workflow_name: str
+    status: TypeStatus
+    result: TypeResult | None
+    duration: float | None
+
+    @property
+    def tasks(self) -> Sequence[Task]:
+        """Its tasks, in the order they were added."""
+
+    @property
+    def trace_id(self) -> str:
+        """The id of its trace."""
+
+
 class Task:
     """One entry of a workflow's list; in a run, its state too.
 
@@ -65,6 +84,7 @@ class Task:
         "_current_context",
         "_errors",
         "_initial_context",
+        "_inner_runs",
         "_innermost_span",
         "_previous_context",
         "_span",
@@ -137,6 +157,7 @@ class Task:
         self.retry_in = 0.0
         self._errors: list[TaskError] | None = None
         self.reason = ""
+        self._inner_runs: list[InnerRun] | None = None
         self.items: list[Task] | None = None
         self.parents: tuple[Task, ...] = ()
         self.outcome: Outcome | None = None
@@ -167,10 +188,13 @@ class Task:
     def capture(self) -> Capture:
         """The task as it is now, at the least cost; `Task.captured` makes a snapshot of it. Values are shared, not copied."""
         state = _capture(self)
-        if self._errors is None:
+        if self._errors is None and self._inner_runs is None:
             return state
-        # All else is replaced when it changes, this is added to.
-        return (*state[:_ERRORS], list(self._errors), *state[_ERRORS + 1 :])
+        # All else is replaced when it changes, these are added to.
+        own = list(state)
+        own[_ERRORS] = list(self._errors) if self._errors else None
+        own[_INNER_RUNS] = list(self._inner_runs) if self._inner_runs else None
+        return tuple(own)
 
     @staticmethod
     def captured(state: Capture) -> Task:
@@ -238,6 +262,13 @@ class Task:
         return self._errors
 
     @property
+    def inner_runs(self) -> list[InnerRun]:
+        """The runs that its step has started, in all of its attempts; without the values of their tasks once they have ended."""
+        if self._inner_runs is None:
+            self._inner_runs = []
+        return self._inner_runs
+
+    @property
     def error(self) -> TaskError | None:
         """The latest failed attempt, or None."""
         return self._errors[-1] if self._errors else None
@@ -293,3 +324,4 @@ class Task:
 
 _capture = attrgetter(*Task.__slots__)
 _ERRORS = Task.__slots__.index("_errors")
+_INNER_RUNS = Task.__slots__.index("_inner_runs")
