@@ -191,7 +191,7 @@ class Node:
         if not labels:
             return list(self.edges)
         by_name = {name: edge for edge in self.edges for name in (edge[0].name, edge[0].label)}
-        return [by_name[label] for label in labels]
+        return [by_name[label] for label in labels if label in by_name]  # `_check_each` refuses one that is missing
 
     def __lt__(self, other: Node) -> bool:
         return self.order < other.order
