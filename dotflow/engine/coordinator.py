@@ -303,7 +303,6 @@ class Coordinator:
             task.result = TypeResult(decision)
             task.reason = _why_not(node, decision)
             task.queued_ns = self._now()
-            task.parents = tuple([parent.task for parent in (*node.parents, *node.along())])
             task.span = self._run.span
             self._dispatch.emit(self._dispatch.task_skipped, task)
         self._done.append(node)
@@ -312,7 +311,6 @@ class Coordinator:
         """A node is ready: it goes to its line, and from there to a slot."""
         task = node.task
         task.queued_ns = self._now()
-        task.parents = tuple([parent.task for parent in node.parents])
         if self._dispatch.task_queued:
             self._dispatch.emit(self._dispatch.task_queued, task)
         line = node.line
@@ -381,7 +379,6 @@ class Coordinator:
         """All that a mapped task needs is there: it starts, and so do its items, as far as they do not go along with others."""
         task, dispatch = node.task, self._dispatch
         task.queued_ns = task.started_ns = self._now()
-        task.parents = tuple([parent.task for parent in (*node.parents, *node.along())])
         task.status = TypeStatus.IN_PROGRESS
         node.started_monotonic_ns = self._clock.monotonic_ns()
         dispatch.emit(dispatch.task_queued, task)
@@ -397,6 +394,7 @@ class Coordinator:
         items, scope = node.items or Items(), Scope()
         for number, item in enumerate(found):
             child = node.item(task.item(item.key), number, scope, item.given)
+            child.task.parents = tuple([parent.task for parent in item.parents])
             for parent in item.parents:
                 if parent.ending is None:
                     child.wait_for(parent)

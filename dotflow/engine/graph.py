@@ -218,7 +218,7 @@ class _Group:
 def build(
     tasks: Sequence[Task], mode: str, params: Mapping[str, Any] | None = None, *, keep_going: bool = False
 ) -> Graph:
-    """The graph of a run: the edges that tasks name, or those that the mode implies.
+    """The graph of a run: the edges that tasks name, or those that the mode implies; each task is told its parents.
 
     Raises:
         StepSignatureError: naming everything that is wrong: a parameter that nothing fills, a key of `params` that no task
@@ -241,6 +241,8 @@ def build(
         nodes.append(node)
         try:
             _connect(node, group, by_id, is_parallel=mode == PARALLEL, is_graph=named)
+            parents = [*node.parents, *node.along()] if node.items is not None else node.parents
+            task.parents = tuple([parent.task for parent in parents])
             if task.spec.parameters or task.spec.takes_rest:
                 node.fillings = bind(task, [parent for parent, _ in _edges(node)], params or {})
                 _check_any(node)

@@ -1,0 +1,56 @@
+"""Which tasks a task waits for is known from the start of a run, whatever becomes of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from dotflow import Config, DotFlow, action
+
+
+@action
+def files():
+    return ["a", "b"]
+
+
+@action
+def broken():
+    raise ValueError("no")
+
+
+@action
+def convert(name):
+    return name
+
+
+@action
+def plain():
+    return None
+
+
+def parents_of(run):
+    return {task.task_id: [parent.task_id for parent in task.parents] for task in run.tasks}
+
+
+def test_a_task_that_was_never_reached_has_parents_too():
+    workflow = DotFlow()
+    workflow.task.add([broken, plain]).add(plain, name="behind")
+    assert parents_of(workflow.start()) == {"broken": [], "plain": ["broken"], "behind": ["plain"]}
+
+
+def test_the_first_event_of_a_run_finds_them():
+    seen = []
+    workflow = DotFlow(Config(listeners=[lambda event: seen.append(parents_of(event.run))]))
+    workflow.task.add(files).add(convert, after=files, each=True).add(convert, after="convert", each=True, name="again")
+    run = workflow.start()
+    assert seen[0] == parents_of(run) == {"files": [], "convert": ["files"], "again": ["convert"]}
+    assert [[parent.task_id for parent in item.parents] for item in run.tasks[2].items] == [
+        ["convert[0]"],
+        ["convert[1]"],
+    ]
+
+
+@pytest.mark.parametrize(("mode", "expected"), [("sequential", ["files"]), ("parallel", [])])
+def test_the_mode_implies_them(mode, expected):
+    workflow = DotFlow()
+    workflow.task.add(files).add(plain)
+    assert parents_of(workflow.start(mode, executor="inline"))["plain"] == expected
