@@ -125,11 +125,14 @@ class Run:
         ]
         raise RunFailed("\n".join(lines))
 
-    def tree(self) -> str:
-        """The run as a text: its tasks with status, duration and attempts, and its trace id."""
+    def tree(self, *, full: bool = False) -> str:
+        """The run as a text: its tasks, how they ended and what they came after, and its trace id.
+
+        Of more than 100 tasks it shows the first, the last and those that failed, and counts the others; `full` shows all.
+        """
         from dotflow.model.tree import render
 
-        return render(self)
+        return render(self, full=full)
 
     def __getstate__(self) -> dict[str, Any]:
         """All but what ties it to the process that drives it: a copy tells how the run went, it cannot cancel it."""

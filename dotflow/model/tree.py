@@ -3,27 +3,49 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
+from dotflow.model.outline import (
+    FAILED,
+    GOING,
+    NOT_RUN,
+    RESTORED,
+    SKIPPED,
+    WELL,
+    clipped,
+    counts,
+    error_line,
+    item_errors,
+    one_line,
+    outline,
+)
 from dotflow.model.status import TypeResult, TypeStatus
+from dotflow.model.wiring import SUCCESS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
+    from dotflow.model.outline import Entry
     from dotflow.model.task import Task
 
-__all__ = ["render", "seconds"]
+__all__ = ["SIGNS", "Run", "after", "counted", "errors", "fold", "how", "render", "seconds", "told", "took"]
 
-_SIGNS = {"ok": "✓", "bad": "✗", "none": "·", "other": "…", "branch": "├─", "last": "└─", "down": "│ ", "micro": "µ"}
-_ASCII = {"ok": "+", "bad": "x", "none": ".", "other": "~", "branch": "|-", "last": "`-", "down": "| ", "micro": "u"}
-_MARKS = {TypeStatus.COMPLETED: "ok", TypeStatus.FAILED: "bad", TypeStatus.NOT_STARTED: "none"}
+SIGNS: Final = {WELL: "✓", FAILED: "✗", SKIPPED: "–", NOT_RUN: "·", GOING: "…", RESTORED: "✓"}
+_LINES = {"branch": "├─", "last": "└─", "down": "│ "}
+_ASCII = str.maketrans("✓✗–·…×µ├└─│", "+x-.~xu|`-|")
 _MINUTE, _HOUR = 60, 3600
+_WIDTH = 48  # of the column with the ids
+_NAMED = 3  # parents of a task
+_MOST = 100  # entries that are all shown
+_FIRST, _LAST, _TELLING = 20, 10, 40  # of more than that: the first, the last, and those that failed or still run
+_ATTEMPTS = 6  # failed attempts that are all shown
 
 
 class Run(Protocol):
     """What is shown of a run."""
 
     workflow_name: str
+    run_id: str
     status: TypeStatus
     result: TypeResult | None
     duration: float | None
@@ -37,62 +59,145 @@ class Run(Protocol):
         """The id of its trace."""
 
 
-def render(run: Run) -> str:
-    """The tasks of a run with status, duration and failed attempts, under a line that tells how the run went."""
-    signs = _signs()
-    width = max((len(task.task_id) for task in run.tasks), default=0)
-    lines = [f"workflow {run.workflow_name}  {run.status.value.lower()}{_how(run)}"]
-    for number, task in enumerate(run.tasks, 1):
-        last = number == len(run.tasks)
-        mark = signs[_MARKS.get(task.status, "other")]
-        lines.append(f"{signs['last' if last else 'branch']} {mark} {task.task_id:<{width}}  {_outcome(task)}")
-        lines += [f"{'  ' if last else signs['down']}    {text}" for text in _errors(task)]
+def render(run: Run, *, full: bool = False) -> str:
+    """The tasks of a run with how they ended and what they came after, under a line that tells how the run went."""
+    entries = outline(run.tasks)
+    width = min(_WIDTH, max((len(entry.label) for entry in entries), default=0))
+    has_edges = any(entry.edges for entry in entries)
+    lines = [f"workflow {one_line(run.workflow_name)}  {how(run)}"]
+    blocks: list[list[str]] = []
+    for rows in fold(entries, full=full):
+        entry = rows[0]
+        if len(rows) > 1:
+            tasks = [task for each in rows for task in each.tasks]
+            blocks.append([f"… {len(tasks):,} tasks: {counted(tasks)}"])
+            continue
+        before = entries[entry.number - 1] if entry.number else None
+        notes = [*told(entry), *(after(entry, before) if has_edges else ())]
+        head = f"{SIGNS[entry.kind]} {entry.label:<{width}}  {took(entry):>11}"
+        blocks.append(["  ".join([head, *notes]), *(f"    {text}" for text in errors(entry))])
+    for number, (first, *rest) in enumerate(blocks, 1):
+        is_last = number == len(blocks)
+        lines.append(f"{_LINES['last' if is_last else 'branch']} {first}")
+        lines += [f"{'  ' if is_last else _LINES['down']}{text}" for text in rest]
     lines.append(f"trace {run.trace_id}")
-    return "\n".join(lines)
+    return _writable("\n".join(lines))
 
 
-def _signs() -> dict[str, str]:
-    """Lines and ticks, or plain ASCII where standard output could not write them: a report must never fail a program."""
-    try:
-        "".join(_SIGNS.values()).encode(getattr(sys.stdout, "encoding", None) or "ascii")
-    except (UnicodeEncodeError, LookupError):
-        return _ASCII
-    return _SIGNS
+def fold(entries: list[Entry], *, full: bool = False) -> Iterator[list[Entry]]:
+    """What gets a line: an entry, or several in a row that are only counted, where there are too many."""
+    if full or len(entries) <= _MOST:
+        yield from ([entry] for entry in entries)
+        return
+    telling = [entry.number for entry in entries if entry.kind in (FAILED, GOING)][:_TELLING]
+    shown = {*range(_FIRST), *telling, *range(len(entries) - _LAST, len(entries))}
+    hidden: list[Entry] = []
+    for entry in entries:
+        if entry.number not in shown:
+            hidden.append(entry)
+            continue
+        if hidden:
+            yield hidden
+            hidden = []
+        yield [entry]
+
+
+def how(run: Run) -> str:
+    """How the run went: `failed in 2 min 5 s (timeout)`."""
+    status = run.status.value.lower()
+    if run.duration is None:
+        return status
+    why = f" ({run.result})" if run.result not in (None, TypeResult.SUCCESS, TypeResult.FAILURE) else ""
+    return f"{status} in {seconds(run.duration)}{why}"
+
+
+def took(entry: Entry) -> str:
+    """How long it took, or why there is nothing to measure."""
+    kind, task = entry.kind, entry.task
+    if entry.is_folded:
+        ends = [(each.started_ns, each.finished_ns) for each in entry.tasks]
+        begun = [start for start, _ in ends if start is not None]
+        ended = [end for start, end in ends if start is not None and end is not None]
+        return seconds((max(ended) - min(begun)) / 1e9) if ended and len(ended) == len(begun) else "-"
+    if kind == RESTORED:
+        return "restored"
+    if task.started_ns is not None:
+        return seconds(task.duration)
+    return "skipped" if kind == SKIPPED else "not started"
+
+
+def told(entry: Entry) -> list[str]:
+    """What else there is to tell of its end: attempts, what was recorded, how the members ended, why it did not run."""
+    task = entry.task
+    notes = [counted(entry.members)] if entry.members else []
+    if entry.is_folded:
+        return notes
+    if task.attempt > 1:
+        notes.append(f"{task.attempt} attempts")
+    notes += [f"{name}={value:,.12g}" for name, value in task.recorded.items()]
+    if task.result is TypeResult.UPSTREAM_FAILED:
+        notes.append(f"upstream_failed: {_reason(task)}" if task.reason else "upstream_failed")
+    elif task.reason:
+        notes.append(_reason(task) if task.started_ns is None else f"skipped: {_reason(task)}")
+    elif task.result is TypeResult.SKIP and task.started_ns is not None:
+        notes.append("skipped")
+    return notes
+
+
+def _reason(task: Task) -> str:
+    return clipped(one_line(task.reason), 200)
+
+
+def counted(tasks: Iterable[Task]) -> str:
+    """How many ended how: `998 ✓ 2 ✗`."""
+    found: dict[str, int] = {}
+    for kind, count in counts(tasks).items():
+        found[SIGNS[kind]] = found.get(SIGNS[kind], 0) + count
+    return " ".join(f"{count:,} {sign}" for sign, count in found.items())
+
+
+def after(entry: Entry, before: Entry | None) -> list[str]:
+    """What it comes after, unless that is simply the one `before` it, and when it runs."""
+    notes = [] if entry.task.wiring.when == SUCCESS else [f"when={entry.task.wiring.when}"]
+    parents = list(entry.edges)
+    if parents == ([] if before is None else [before]):
+        return notes
+    names = [clipped(one_line(parent.name), 60) for parent in parents[:_NAMED]]
+    more = f" and {len(parents) - _NAMED:,} more" if len(parents) > _NAMED else ""
+    return [*notes, f"after {', '.join(names) or 'nothing'}{more}"]
+
+
+def errors(entry: Entry) -> list[str]:
+    """The errors of the attempts; of the members that failed, those of the first."""
+    of_members = list(item_errors(entry.members, is_item=not entry.is_folded)) if entry.members else []
+    if of_members or entry.is_folded:
+        return of_members
+    found = [f"attempt {error.attempt}: {error_line(error)}" for error in entry.task.errors]
+    if len(found) <= _ATTEMPTS:
+        return found
+    return [*found[:2], f"… {len(found) - 4:,} more failed attempts", *found[-2:]]
 
 
 def seconds(duration: float | None) -> str:
     """A duration as a person writes it: `420 µs`, `12.3 ms`, `4.56 s`, `2 min 5 s`, `1 h 2 min`."""
     if duration is None:
         return "-"
-    for limit, factor, unit in ((0.001, 1e6, f"{_signs()['micro']}s"), (1, 1e3, "ms"), (_MINUTE, 1, "s")):
+    for limit, factor, unit in ((0.001, 1e6, "µs"), (1, 1e3, "ms"), (_MINUTE, 1, "s")):
         if duration < limit:
-            return f"{duration * factor:.3g} {unit}"
+            return _writable(f"{duration * factor:.3g} {unit}")
     minutes, rest = divmod(round(duration), 60)
     if duration < _HOUR:
         return f"{minutes} min {rest} s"
     return f"{minutes // 60} h {minutes % 60} min"
 
 
-def _how(run: Run) -> str:
-    if run.duration is None:
-        return ""
-    why = f" ({run.result})" if run.result not in (None, TypeResult.SUCCESS, TypeResult.FAILURE) else ""
-    return f" in {seconds(run.duration)}{why}"
-
-
-def _outcome(task: Task) -> str:
-    if task.result is TypeResult.RESTORED:
-        return f"{'restored':>11}"
-    if task.started_ns is None:
-        return f"{'not started':>11}"
-    attempts = f"  {task.attempt} attempts" if task.attempt > 1 else ""
-    recorded = "".join(f"  {name}={value:,.12g}" for name, value in task.recorded.items())
-    return f"{seconds(task.duration):>11}{attempts}{recorded}"
-
-
-def _errors(task: Task) -> list[str]:
-    return [f"attempt {e.attempt}: {e.exception}: {_first_line(e.message)}".rstrip(": ") for e in task.errors]
-
-
-def _first_line(message: str) -> str:
-    return message.strip().partition("\n")[0]
+def _writable(text: str) -> str:
+    """The text, in plain ASCII where standard output could not write it: a report must never fail a program."""
+    encoding = getattr(sys.stdout, "encoding", None) or "ascii"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return text.translate(_ASCII).encode(encoding, "backslashreplace").decode(encoding)
+    except LookupError:
+        return text.translate(_ASCII).encode("ascii", "backslashreplace").decode("ascii")
+    return text
