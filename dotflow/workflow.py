@@ -210,6 +210,22 @@ class DotFlow:
         tasks = [task.for_run(self.workflow_id, self.name, "") for task in self.task]
         return report(build(tasks, options.mode, options.values), self.name, options.mode)
 
+    def mermaid(self, mode: Mode = SEQUENTIAL) -> str:
+        """The workflow as the text of a Mermaid flowchart, with the arrows that this mode implies where tasks name none.
+
+        https://mermaid.js.org/syntax/flowchart.html
+
+        Raises:
+            InvalidChoice: a mode that is not known.
+            StepSignatureError: tasks that do not fit together; see `start`.
+        """
+        from dotflow.model.mermaid import flowchart
+
+        StartOptions(mode=mode)
+        tasks = self._entries()
+        build(tasks, mode, binds=False)
+        return flowchart(tasks, has_run=False)
+
     def close(self) -> None:
         """Close the providers and end the worker processes. The workflow cannot be started again; may be repeated.
 
@@ -246,6 +262,10 @@ class DotFlow:
 
     def __repr__(self) -> str:
         return f"DotFlow({self.name!r}, {self.task.count()} tasks)"
+
+    def _entries(self) -> list[Task]:
+        """The tasks as of a run that has not begun."""
+        return [task.for_run(self.workflow_id, self.name, "") for task in self.task]
 
     def _measure_queue(self) -> Callable[[int], None] | None:
         metrics, contain = self.config.metrics, self._containment

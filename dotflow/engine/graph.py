@@ -216,9 +216,16 @@ class _Group:
 
 
 def build(
-    tasks: Sequence[Task], mode: str, params: Mapping[str, Any] | None = None, *, keep_going: bool = False
+    tasks: Sequence[Task],
+    mode: str,
+    params: Mapping[str, Any] | None = None,
+    *,
+    keep_going: bool = False,
+    binds: bool = True,
 ) -> Graph:
     """The graph of a run: the edges that tasks name, or those that the mode implies; each task is told its parents.
+
+    Without `binds` it is only looked at: nothing has to fill the parameters.
 
     Raises:
         StepSignatureError: naming everything that is wrong: a parameter that nothing fills, a key of `params` that no task
@@ -243,7 +250,7 @@ def build(
             _connect(node, group, by_id, is_parallel=mode == PARALLEL, is_graph=named)
             parents = [*node.parents, *node.along()] if node.items is not None else node.parents
             task.parents = tuple([parent.task for parent in parents])
-            if task.spec.parameters or task.spec.takes_rest:
+            if binds and (task.spec.parameters or task.spec.takes_rest):
                 node.fillings = bind(task, [parent for parent, _ in _edges(node)], params or {})
                 _check_any(node)
         except StepSignatureError as error:

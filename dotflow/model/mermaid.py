@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from dotflow.model.outline import FAILED, GOING, NOT_RUN, RESTORED, SKIPPED, WELL, clipped, one_line, outline
@@ -26,8 +27,12 @@ COLOURS: Final = {
 }
 """Background, border and text; each with its own text colour, so that they are readable on white and on black."""
 
-_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 ,")
-_LONGEST = 60
+_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 _.,/()[]=+-")
+_PAIRS = frozenset("\\$ﬂ¶")  # Mermaid reads a line break, a formula or an escape of its own, with what follows at once
+_START = re.compile(r"\d+[.)](?=\s|$)|\W")  # how a list or a heading begins in Markdown
+_DIRECTION = re.compile(r"direction(?=\s)")  # a statement, wherever it stands on a line, also in quotes
+_NO_WIDTH = "#8203;"
+_LONGEST = 100
 _MOST_EDGES = 500
 
 
@@ -91,6 +96,17 @@ def _id(entry: Entry) -> str:
 
 
 def _text(text: str) -> str:
-    """The text for a label in quotes: letters and digits of any language as they are, all else as numbers."""
+    """The text for a label in quotes: letters and digits of any language as they are, what could be syntax as numbers."""
     shown = clipped(one_line(text), _LONGEST)
-    return "".join(c if c in _PLAIN or (not c.isascii() and c.isalpha()) else f"#{ord(c)};" for c in shown)
+    special = {found.start() for found in _DIRECTION.finditer(shown)}
+    start = _START.match(shown)
+    if start:
+        special.add(start.end() - 1)
+    return "".join(
+        c if number not in special and (c in _PLAIN or (not c.isascii() and c not in _PAIRS)) else _escaped(c)
+        for number, c in enumerate(shown)
+    )
+
+
+def _escaped(character: str) -> str:
+    return f"#{ord(character)};{_NO_WIDTH if character in _PAIRS else ''}"

@@ -144,5 +144,14 @@ class Run:
         if self.finished_ns is not None:
             self.ended.set()
 
+    def mermaid(self) -> str:
+        """The run as the text of a Mermaid flowchart, each task in the colour of how it ended.
+
+        https://mermaid.js.org/syntax/flowchart.html
+        """
+        from dotflow.model.mermaid import flowchart
+
+        return flowchart(self.tasks, has_run=True)
+
     def __repr__(self) -> str:
         return f"Run({self.run_id!r}, {self.workflow_name!r}, {str(self.status)!r})"

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
+import subprocess
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,6 +58,17 @@ def made_once(program: Path, what: str, takes: str, make: Callable[[], object], 
             if not program.exists():
                 _make(program, what, takes, make)
     return program if program.exists() else None
+
+
+def made_by(command: list[str], program: Path, what: str, takes: str, **environment: str) -> Path | None:
+    """As `made_once`, by a command; what it says is told if it fails."""
+
+    def make() -> None:
+        done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
+        if done.returncode:
+            tell(done.stderr[-500:])
+
+    return made_once(program, what, takes, make, can=shutil.which(command[0]) is not None)
 
 
 def _make(program: Path, what: str, takes: str, make: Callable[[], object]) -> None:

@@ -21,9 +21,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from support.cached import folder, made_once
+from support.cached import folder, made_by
 from support.ports import free_port
-from support.terminal import tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -183,7 +182,7 @@ def find_statsd() -> Path | None:
         return None
     home = folder() / f"npm-statsd-{STATSD_VERSION}"
     install = ["npm", "install", "--omit=optional", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix"]
-    return _made_by(
+    return made_by(
         [*install, str(home), f"statsd@{STATSD_VERSION}"],
         home / "node_modules" / "statsd" / "stats.js",
         f"statsd {STATSD_VERSION}",
@@ -197,22 +196,13 @@ def find_exporter() -> Path | None:
     if on_path:
         return Path(on_path)
     home = folder() / f"statsd_exporter-{EXPORTER_VERSION}"
-    return _made_by(
+    return made_by(
         ["go", "install", f"github.com/prometheus/statsd_exporter@{EXPORTER_VERSION}"],
         home / "statsd_exporter",
         f"statsd_exporter {EXPORTER_VERSION}",
         "a minute, a Go toolchain downloads its source",
         GOBIN=str(home),
     )
-
-
-def _made_by(command: list[str], program: Path, what: str, takes: str, **environment: str) -> Path | None:
-    def make() -> None:
-        done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
-        if done.returncode:
-            tell(done.stderr[-500:])
-
-    return made_once(program, what, takes, make, can=shutil.which(command[0]) is not None)
 
 
 def send(port: int, packet: bytes) -> None:
