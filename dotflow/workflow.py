@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import logging
 import os
@@ -25,7 +26,7 @@ from dotflow.engine.graph import build
 from dotflow.engine.interrupts import Interrupts
 from dotflow.engine.open import open_workflows
 from dotflow.engine.scheduled import Scheduled
-from dotflow.errors import InvalidOption, ProgramImportedAgain, StorageNotPersistent, WorkflowClosed
+from dotflow.errors import InvalidOption, ProgramImportedAgain, StepSignatureError, StorageNotPersistent, WorkflowClosed
 from dotflow.executors.selection import ExecutorSelection
 from dotflow.model.modes import SEQUENTIAL
 from dotflow.model.run import Run
@@ -262,6 +263,15 @@ class DotFlow:
 
     def __repr__(self) -> str:
         return f"DotFlow({self.name!r}, {self.task.count()} tasks)"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the tasks as they were added."""
+        from dotflow.model.html import workflow_page
+
+        tasks = self._entries()
+        with contextlib.suppress(StepSignatureError):  # `start` tells it; what does fit together is shown
+            build(tasks, SEQUENTIAL, binds=False)
+        return workflow_page(self.name, self.workflow_id, tasks)
 
     def _entries(self) -> list[Task]:
         """The tasks as of a run that has not begun."""

@@ -153,5 +153,11 @@ class Run:
 
         return flowchart(self.tasks, has_run=True)
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from dotflow.model.html import run_page
+
+        return run_page(self)
+
     def __repr__(self) -> str:
         return f"Run({self.run_id!r}, {self.workflow_name!r}, {str(self.status)!r})"
