@@ -15,9 +15,14 @@ from dotflow.model.wiring import SUCCESS, UNWIRED, WHEN, Parent, Wiring
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from typing import TypeAlias
 
     from dotflow.model.modes import When
     from dotflow.model.run import Run
+
+    Reference: TypeAlias = str | Callable[..., Any]
+    """What `after` may name: the name or id of a task, or the step that was added."""
+    After: TypeAlias = Reference | Sequence[Reference] | Mapping[str, Reference] | None
 
 __all__ = ["TaskBuilder"]
 
@@ -42,7 +47,7 @@ class TaskBuilder:
         callback: Callable[..., Any] | None = None,
         group_name: str = "default",
         name: str | None = None,
-        after: str | Callable[..., Any] | Sequence[Any] | Mapping[str, Any] | None = None,
+        after: After = None,
         params: Mapping[str, Any] | None = None,
         key: Any = None,
         each: bool | str | Sequence[str] = False,
@@ -136,7 +141,7 @@ class TaskBuilder:
         }
 
     def _wiring(
-        self, name: str, after: Any, params: Mapping[str, Any] | None, key: Any, each: Any, when: str
+        self, name: str, after: Any, params: Mapping[str, Any] | None, key: Any, each: Any, when: When
     ) -> Wiring:
         parents = None if after is None else self._index.resolve(after, name)
         mapped = None if each is False else _mapped(name, each, parents)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from dotflow.errors import InvalidChoice, InvalidOption, UnknownKeyword
 from dotflow.model.modes import BACKGROUND, EXECUTORS, MODES, ON_INPUT_CHANGE, SEQUENTIAL
@@ -15,7 +15,28 @@ if TYPE_CHECKING:
 
     from dotflow.model.modes import ExecutorName, Mode, OnInputChange
 
-__all__ = ["StartOptions"]
+__all__ = ["ScheduleKeywords", "StartKeywords", "StartOptions"]
+
+
+class StartKeywords(TypedDict, total=False):
+    """The keywords of `DotFlow.start`, for a type checker: those that `start_async` takes behind the mode."""
+
+    background: bool
+    params: Mapping[str, Any] | None
+    keep_going: bool
+    on_success: Callable[..., Any] | None
+    on_failure: Callable[..., Any] | None
+    resume: bool
+    on_input_change: OnInputChange
+    fingerprint: Callable[[Any], str] | None
+    executor: ExecutorName | Executor | None
+    max_workers: int | None
+
+
+class ScheduleKeywords(StartKeywords, total=False):
+    """The keywords of `DotFlow.schedule`."""
+
+    mode: Mode
 
 
 @dataclass(frozen=True, kw_only=True)

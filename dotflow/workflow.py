@@ -41,11 +41,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from concurrent.futures import Executor
 
+    from typing_extensions import Unpack
+
     from dotflow.engine.checkpoints import Fingerprint
     from dotflow.engine.graph import Graph
     from dotflow.model.context import Context
     from dotflow.model.modes import ExecutorName, Mode, OnInputChange
     from dotflow.model.task import Task
+    from dotflow.options import ScheduleKeywords, StartKeywords
 
 __all__ = ["DotFlow"]
 
@@ -76,10 +79,7 @@ class DotFlow:
         self.name = _text("name", name) or _program_name()
         given_id = _text("workflow_id", workflow_id)
         self.workflow_id = (
-            given_id
-            or around.workflow_id(self.name)
-            or storable(os.environ.get("WORKFLOW_ID", ""))
-            or _new_id()
+            given_id or around.workflow_id(self.name) or storable(os.environ.get("WORKFLOW_ID", "")) or _new_id()
         )
         self._resumes = given_id is None and around.resumes
         self._is_borrowing = self.config is around.config
@@ -160,7 +160,7 @@ class DotFlow:
         )
         return self._start("resume" if resume else "manual", options)
 
-    async def start_async(self, mode: Mode = SEQUENTIAL, **kwargs: Any) -> Run:
+    async def start_async(self, mode: Mode = SEQUENTIAL, **kwargs: Unpack[StartKeywords]) -> Run:
         """As `start`, without standing in the way of the event loop that runs; the keywords are the same.
 
         Async steps run on this very loop, so they may use what belongs to it (sessions, connection pools), unless they run
@@ -177,7 +177,7 @@ class DotFlow:
             lambda loop, began: self._start("resume" if options.resume else "manual", options, loop=loop, began=began)
         )
 
-    def schedule(self, **kwargs: Any) -> None:
+    def schedule(self, **kwargs: Unpack[ScheduleKeywords]) -> None:
         """Hand `start` with these keywords to `Config.scheduler`, which calls it at every tick. Blocks until it ends.
 
         `params` may be a function here: it is called with the time of each tick (aware) and returns those of its run.
@@ -334,7 +334,7 @@ class DotFlow:
             belonging.check()
         return run
 
-    def _new_run(self, mode: str, trigger: str) -> Run:
+    def _new_run(self, mode: Mode, trigger: str) -> Run:
         run_id = self.config.ids.run_id()
         tasks = [task.for_run(self.workflow_id, self.name, run_id) for task in self.task]
         return Run(

@@ -218,7 +218,7 @@ _MOMENTS: Mapping[str, _Moment] = {
         ("server", "update_task", _post_task),
     ),
     "task_skipped": _before(
-        events.TaskSkipped,
+        "TaskSkipped",
         ("tracer", "skip_task", _task),
         ("metrics", "task_skipped", _task),
         ("log", "info", _task_line(logs.TASK_SKIPPED)),

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, overload
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from typing_extensions import TypeVar
+
+    T = TypeVar("T", default=Any)
+else:
+    from typing import TypeVar
+
+    T = TypeVar("T")
 
 __all__ = ["Context", "Pickled", "at_ns", "from_ns"]
 
@@ -39,8 +47,8 @@ class Pickled:
             self.data.clear()
 
 
-class Context:
-    """A value (`storage`) and where it came from.
+class Context(Generic[T]):
+    """A value (`storage`) and where it came from. `Context[int]` holds an int, a plain `Context` a value of any type.
 
     `task_id` and `workflow_id` name the task that made it, `time` (aware) says when; all three are None for
     a value that no task made. `origin` says to which run it belongs: the id of the run that made it or, where that run
@@ -49,6 +57,28 @@ class Context:
     """
 
     __slots__ = ("_pickled", "_time", "origin", "storage", "task_id", "workflow_id")
+
+    @overload
+    def __init__(
+        self: Context[Any],
+        storage: None = None,
+        *,
+        task_id: str | None = None,
+        workflow_id: str | None = None,
+        time: datetime | int | None = None,
+        origin: str | None = None,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self,
+        storage: T | Context[T],
+        *,
+        task_id: str | None = None,
+        workflow_id: str | None = None,
+        time: datetime | int | None = None,
+        origin: str | None = None,
+    ) -> None: ...
 
     def __init__(
         self,
@@ -60,7 +90,7 @@ class Context:
         origin: str | None = None,
     ) -> None:
         """`time` is an aware datetime, or nanoseconds since the epoch."""
-        self.storage: Any = storage.storage if isinstance(storage, Context) else storage
+        self.storage: T = storage.storage if isinstance(storage, Context) else storage
         self.task_id = task_id
         self.workflow_id = workflow_id
         self.origin = origin
@@ -79,7 +109,7 @@ class Context:
         """True for a context that holds nothing and that no task made: what a storage gives for an unknown key."""
         return self.storage is None and self.task_id is None and self._time is None
 
-    def copy(self) -> Context:
+    def copy(self) -> Context[T]:
         """Another context with the same value (shared, not copied) and the same origin."""
         made = Context.__new__(Context)  # without `__init__`: it is done twice a task, and nothing is to be looked at
         made.storage = self.storage

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from dotflow.model.modes import Mode
     from dotflow.model.task import SpanContext, Task
 
 __all__ = ["Run"]
@@ -36,7 +37,7 @@ class Run:
         run_id: str,
         workflow_id: str,
         workflow_name: str,
-        mode: str,
+        mode: Mode,
         trigger: str,
         tasks: list[Task],
     ) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from dotflow.model.modes import When
     from dotflow.model.step import Step
 
 __all__ = ["ALWAYS", "ANY", "FAILURE", "HANDLERS", "SUCCESS", "UNWIRED", "WHEN", "Entry", "Parent", "Wiring"]
@@ -66,7 +67,7 @@ class Wiring:
     key: str | None = None
     each: tuple[str, ...] | None = None
     item_key: Callable[..., Any] | None = None
-    when: str = SUCCESS
+    when: When = SUCCESS
 
     def alone(self) -> Wiring:
         """The same without other tasks and without values."""

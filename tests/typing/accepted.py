@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from dotflow import Config, Context, DotFlow, Run, Task, TypeStatus, action, observability
 from dotflow.abc import Metrics, Notify, Storage, Tracer
 from dotflow.events import Event, TaskEnded
+from dotflow.model.modes import Mode
 from dotflow.providers import LogStructlog, MetricsPrometheus, SchedulerCron, StorageFile, TracerOpenTelemetry
 
 
@@ -85,5 +87,49 @@ workflow.task.add(step=bare, initial_context=[1]).add(step=[called, Report], gro
 run: Run = workflow.start(mode="background", keep_going=True).wait(timeout=1).raise_for_status()
 done: bool = run.status is TypeStatus.COMPLETED and run.tasks[0].status == "Completed"
 values: list[Any] = workflow.result_storage()
+
+# The words that start takes, by every way in.
+mode: Mode = "parallel"
+workflow.start(mode, executor="thread", on_input_change="reset", params={"table": "events"}, max_workers=2)
+workflow.start("sequential_group", executor=ThreadPoolExecutor(), background=True)
+workflow.schedule(mode="background", executor="process", keep_going=True, params={"table": "events"})
+drawn: str = workflow.mermaid(mode="parallel") + run.mermaid() + run.tree(full=True)
+
+
+async def awaited() -> Run:
+    return await workflow.start_async("sequential", resume=True, executor="inline", fingerprint=repr)
+
+
+@action
+def load(rows: list[int], table: str = "events") -> int:
+    return len(rows)
+
+
+@action
+async def publish(rows: list[int]) -> None: ...
+
+
+# A task, a step of any kind, or several of them; and a dict for parameters.
+workflow.task.add(load, after="bare", params={"table": "users"}, when="any")
+workflow.task.add(load, after=bare).add(load, after=Report).add(publish, after=called, when="always")
+workflow.task.add(load, after=["bare", called], each="bare").add(
+    load, after=("bare", "called"), each=["bare", "called"]
+)
+workflow.task.add(load, after={"rows": bare, "table": "called"}, when="failure").add(load, after=[], key="eu")
+workflow.task.add(load, after="bare", each=True, key=str)
+
+# A context knows the type of its value; a plain one holds a value of any type.
+typed: Context[list[int]] = Context([1, 2])
+first: int = typed.storage[0] + Context(1).storage + Context(Context(1)).storage
+anything: Context = typed
+empty: Context[int] = Context()
+copied: Context[list[int]] = typed.copy()
+
+
+def doubled(initial_context: Context[int]) -> int:
+    return initial_context.storage * 2
+
+
+four: int = doubled(Context(2))
 one_line = Config(**observability("x", port=0))
 tracer: Tracer = one_line.tracer

@@ -34,6 +34,36 @@ LogStructlog(format="xml")  # type: ignore[arg-type]
 DotFlow(name=1)  # type: ignore[arg-type]
 DotFlow().start(keep_goin=True)  # type: ignore[call-arg]
 
+# The words that start takes, by every way in.
+DotFlow().start(mode="paralel")  # type: ignore[arg-type]
+DotFlow().start("paralel")  # type: ignore[arg-type]
+DotFlow().start(executor="threads")  # type: ignore[arg-type]
+DotFlow().start(on_input_change="ignore")  # type: ignore[arg-type]
+DotFlow().schedule(mode="paralel")  # type: ignore[arg-type]
+DotFlow().schedule(executr="thread")  # type: ignore[call-arg]
+DotFlow().schedule(executor="threads")  # type: ignore[arg-type]
+DotFlow().schedule(max_workers="2")  # type: ignore[arg-type]
+DotFlow().mermaid(mode="paralel")  # type: ignore[arg-type]
+DotFlow().start_async(modes="parallel")  # type: ignore[call-arg, unused-coroutine]
+DotFlow().start_async("paralel")  # type: ignore[arg-type, unused-coroutine]
+DotFlow().start_async(resume="yes")  # type: ignore[arg-type, unused-coroutine]
+DotFlow().task.add(step, when="sucess")  # type: ignore[arg-type]
+DotFlow().task.add(step, after=1)  # type: ignore[arg-type]
+DotFlow().task.add(step, after=["step", 1])  # type: ignore[list-item]
+DotFlow().task.add(step, after={"rows": 1})  # type: ignore[dict-item]
+DotFlow().task.add(step, each=1)  # type: ignore[arg-type]
+
+# A context knows the type of its value.
+number: Context[int] = Context("1")  # type: ignore[arg-type]
+Context(1).storage.upper()  # type: ignore[attr-defined]
+
+
+def doubled(initial_context: Context[int]) -> int:
+    return initial_context.storage * 2
+
+
+doubled(Context("2"))  # type: ignore[arg-type]
+
 
 class Incomplete(Storage):
     def post(self, key: str, context: Context) -> None: ...
