@@ -485,18 +485,20 @@ class Coordinator:
     def _begin(self, node: Node) -> Attempt:
         task = node.task
         task.attempt += 1
+        now = self._now()
         if task.started_ns is None:
-            task.started_ns = self._now()
+            task.started_ns = now
             task.status = TypeStatus.IN_PROGRESS
             node.started_monotonic_ns = self._clock.monotonic_ns()
             if self._dispatch.task_started:
                 self._dispatch.emit(self._dispatch.task_started, task)
-        return self._begin_attempt(node)
+                now = self._now()
+        return self._begin_attempt(node, now)
 
-    def _begin_attempt(self, node: Node) -> Attempt:
+    def _begin_attempt(self, node: Node, now: int) -> Attempt:
         task = node.task
         task.status = TypeStatus.IN_PROGRESS
-        task.attempt_started_ns = self._now()
+        task.attempt_started_ns = now
         previous, arguments = inputs_of(node)
         calls = self._dispatch.attempt_started if task.spec.options.retry > 1 else self._dispatch.only_attempt_started
         if calls:
@@ -591,13 +593,16 @@ class Coordinator:
             else:
                 node.ending = WELL
                 node.value = task._current_context if not task.spec.is_class else value_of(task)  # noqa: SLF001
-                self._share(node)
+                if node.children:
+                    self._share(node)
             if dispatch.task_completed:
                 dispatch.emit(dispatch.task_completed, task)
         if task.callback is not None:
             self._call_back(task, task.callback)
-        self._done.append(node)
-        if outcome.interrupt is None:
+        if outcome.interrupt is not None:
+            self._done.append(node)
+        else:
+            self._let_go_of(node)
             self._tell_children()
 
     def _stop(self, node: Node) -> None:
@@ -631,7 +636,7 @@ class Coordinator:
         self._ready.clear()
         for node in waiting:
             node.task.attempt += 1
-            self._begin_attempt(node)
+            self._begin_attempt(node, self._now())
             self._end_as_cancelled(node, AttemptCancelled("the run was cancelled before this attempt began"))
         for node in not_begun:
             if self._must_not_start(node):

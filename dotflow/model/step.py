@@ -51,7 +51,7 @@ class Step:
 
     `function_name` is the value of OpenTelemetry's `code.function.name`: module and qualified name. `is_async`: any part of
     it is a coroutine. `parameters` are those of the function, or of the class's `__init__`, that are none of the two
-    contexts; with `takes_rest` it takes more by keyword. `returns` is the class that its annotation names, if it does.
+    contexts; with `takes_rest` it takes more by keyword. `wants_previous`: any part of it names `previous_context`. `returns` is the class that its annotation names, if it does.
     """
 
     source: Callable[..., Any]
@@ -64,12 +64,8 @@ class Step:
     is_async: bool = False
     parameters: tuple[Parameter, ...] = ()
     takes_rest: bool = False
+    wants_previous: bool = False
     returns: Any = None
-
-    @property
-    def wants_previous(self) -> bool:
-        """Whether any part of it names `previous_context`."""
-        return self.call.wants_previous or any(method.wants_previous for _, method in self.methods)
 
     @classmethod
     def of(cls, step: object) -> Step:
@@ -113,6 +109,7 @@ class Step:
             parameters=tuple(
                 Parameter(p.name, p.default is not p.empty, _annotated(p.annotation, step)) for p in plain
             ),
+            wants_previous=call.wants_previous or any(method.wants_previous for _, method in methods),
             takes_rest=any(p.kind is p.VAR_KEYWORD for p in parameters),
             returns=None if isinstance(step, type) else _annotated(_return_annotation(step), step),
         )
