@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from dotflow.engine.interrupts import Interrupts
     from dotflow.executors.base import Executor
     from dotflow.executors.inner import Surroundings
+    from dotflow.executors.inputs import Source
     from dotflow.model.outcome import Outcome
     from dotflow.model.run import Run
     from dotflow.model.task import Task
@@ -485,7 +486,7 @@ class Coordinator:
     def _begin(self, node: Node) -> Attempt:
         task = node.task
         task.attempt += 1
-        now = self._now()
+        now, inputs = self._now(), inputs_of(node)
         if task.started_ns is None:
             task.started_ns = now
             task.status = TypeStatus.IN_PROGRESS
@@ -493,13 +494,14 @@ class Coordinator:
             if self._dispatch.task_started:
                 self._dispatch.emit(self._dispatch.task_started, task)
                 now = self._now()
-        return self._begin_attempt(node, now)
+        return self._begin_attempt(node, now, *inputs)
 
-    def _begin_attempt(self, node: Node, now: int) -> Attempt:
+    def _begin_attempt(
+        self, node: Node, now: int, previous: Source = None, arguments: dict[str, Source] | None = None
+    ) -> Attempt:
         task = node.task
         task.status = TypeStatus.IN_PROGRESS
         task.attempt_started_ns = now
-        previous, arguments = inputs_of(node)
         calls = self._dispatch.attempt_started if task.spec.options.retry > 1 else self._dispatch.only_attempt_started
         if calls:
             self._dispatch.emit(calls, task)

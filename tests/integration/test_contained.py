@@ -22,7 +22,7 @@ LIMIT = 60  # seconds after which a test that hangs fails; none waits that long 
 MODES = ["sequential", "background"]
 HOOKS = {
     "tracer": "start_attempt end_attempt restore_task workflow_carrier carrier attach",
-    "metrics": "declare task_started task_restored expected_interval schedule_skipped provider_failed telemetry_dropped",
+    "metrics": "declare task_started task_restored task_skipped expected_interval schedule_skipped provider_failed telemetry_dropped",
     "log": "attach",
     "notify": "",
     "server": "",
@@ -400,4 +400,5 @@ def test_a_storage_whose_key_fails_fails_the_task_too():
     workflow = DotFlow(Config(storage=Keyless()), name="w")
     workflow.task.add(step=steps())
     run = workflow.start(keep_going=True)
-    assert [task.error.exception for task in run.tasks] == ["Broken", "TypeError", "TypeError", "ValueError"]
+    assert [str(task.result) for task in run.tasks] == ["failure", "upstream_failed", "upstream_failed", "failure"]
+    assert [task.error.exception for task in run.tasks if task.error] == ["Broken", "ValueError"]

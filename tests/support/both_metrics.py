@@ -43,6 +43,10 @@ class Both(Metrics):
         for each in self.providers:
             each.task_started(task)
 
+    def task_skipped(self, task):
+        for each in self.providers:
+            each.task_skipped(task)
+
     def task_restored(self, task):
         for each in self.providers:
             each.task_restored(task)

@@ -41,6 +41,7 @@ class Task:
     failed: int = 0
     retried: int = 0
     restored: int = 0
+    skipped: int = 0
     active: int = 0
     errors: dict[str, int] = field(default_factory=dict)
     recorded: dict[str, int] = field(default_factory=dict)
@@ -172,6 +173,7 @@ SERIES: dict[Metric, Callable[[Expected], dict[Labels, Any]]] = {
     names.TASK_FAILED: lambda e: e.by_task(lambda t: t.failed),
     names.TASK_RETRIED: lambda e: e.by_task(lambda t: t.retried),
     names.TASK_RESTORED: lambda e: e.by_task(lambda t: t.restored),
+    names.TASK_SKIPPED: lambda e: e.by_task(lambda t: t.skipped),
     names.TASK_ERRORS: lambda e: e.by_task_and("error_type", lambda t: t.errors),
     names.TASK_DURATION: lambda e: _by_status(e.by_task),
     names.TASK_QUEUE: lambda e: e.by_task(lambda t: t.started),

@@ -28,6 +28,7 @@ class MetricsContract(TelemetryContract[Metrics]):
         provider.task_failed(task)
         provider.task_retried(task)
         provider.task_restored(task)
+        provider.task_skipped(task)
         provider.task_started(task)
         for duration in _STRANGE_DURATIONS:
             provider.workflow_completed(task.workflow_id, duration)

@@ -36,6 +36,7 @@ class TracerContract(TelemetryContract[Tracer]):
         provider.end_attempt(task)
         provider.end_task(task)
         provider.restore_task(task)
+        provider.skip_task(task)
         provider.start_task(task)
         provider.start_attempt(task)
         provider.end_workflow(task.workflow_id, run_id=task.run_id, duration=0.0, failed=True, more=1)

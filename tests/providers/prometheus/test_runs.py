@@ -30,6 +30,7 @@ CONTRACT_SERIES = {
     "dotflow_task_failed_total",
     "dotflow_task_retried_total",
     "dotflow_task_restored_total",
+    "dotflow_task_skipped_total",
     "dotflow_task_duration_seconds_bucket",
     "dotflow_task_duration_seconds_count",
     "dotflow_task_duration_seconds_sum",

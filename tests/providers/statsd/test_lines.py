@@ -68,7 +68,7 @@ def test_the_lines_of_a_run(listener):
         *[
             f"dotflow.task.{what}.nightly.{task}:0|c"
             for task in ("good", "bad")
-            for what in ("started", "completed", "failed", "retried", "restored")
+            for what in ("started", "completed", "failed", "retried", "restored", "skipped")
         ],
         "dotflow.workflow.started.nightly:1|c",
         "dotflow.workflow.active_runs.nightly:1|g",

@@ -68,6 +68,7 @@ def test_what_npms_statsd_has_counted(statsd, how):
         f"dotflow.task.failed.{parts}.{task}": 20,
         f"dotflow.task.retried.{parts}.{task}": 20,
         f"dotflow.task.restored.{parts}.{task}": 0,
+        f"dotflow.task.skipped.{parts}.{task}": 0,
         f"dotflow.task.errors.{parts}.{task}.KeyError": 40,
     }
     assert counters["statsd.bad_lines_seen"] == 0
