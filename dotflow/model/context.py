@@ -117,6 +117,7 @@ class Context(Generic[T]):
         made.workflow_id = self.workflow_id
         made.origin = self.origin
         made._time = self._time  # noqa: SLF001 - its own
+        made._pickled = None  # noqa: SLF001
         return made
 
     def __eq__(self, other: object) -> bool:

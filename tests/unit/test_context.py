@@ -28,3 +28,13 @@ def test_a_step_may_name_the_type_of_its_contexts():
     workflow.task.add([double, double], initial_context=4)
     workflow.start().raise_for_status()
     assert workflow.result_storage() == [8, 16]
+
+
+def test_a_copy_has_all_that_a_context_has():
+    made = Context(5, task_id="a", workflow_id="w", time=1, origin="r")
+    made._pickled = object()
+    copy = made.copy()
+    assert {name: getattr(copy, name) for name in Context.__slots__} == {
+        **{name: getattr(made, name) for name in Context.__slots__},
+        "_pickled": None,
+    }
