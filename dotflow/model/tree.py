@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from dotflow.model.outline import Entry
-    from dotflow.model.task import Task
+    from dotflow.model.task import InnerRun, Task
 
 __all__ = ["SIGNS", "Run", "after", "counted", "errors", "fold", "how", "render", "seconds", "told", "took"]
 
@@ -38,6 +38,7 @@ _WIDTH = 48  # of the column with the ids
 _NAMED = 3  # parents of a task
 _MOST = 100  # entries that are all shown
 _FIRST, _LAST, _TELLING = 20, 10, 40  # of more than that: the first, the last, and those that failed or still run
+_INNER = 3  # runs that one step has started
 _ATTEMPTS = 6  # failed attempts that are all shown
 
 
@@ -45,6 +46,7 @@ class Run(Protocol):
     """What is shown of a run."""
 
     workflow_name: str
+    workflow_id: str
     run_id: str
     status: TypeStatus
     result: TypeResult | None
@@ -61,27 +63,47 @@ class Run(Protocol):
 
 def render(run: Run, *, full: bool = False) -> str:
     """The tasks of a run with how they ended and what they came after, under a line that tells how the run went."""
-    entries = outline(run.tasks)
+    return _writable("\n".join([_headline(run), *_body(run.tasks, full=full), f"trace {run.trace_id}"]))
+
+
+def _headline(run: InnerRun) -> str:
+    return f"workflow {one_line(run.workflow_name)}  {how(run)}"
+
+
+def _body(tasks: Sequence[Task], *, full: bool) -> list[str]:
+    """The lines of the tasks, those of each below its own and further in."""
+    entries = outline(tasks)
     width = min(_WIDTH, max((len(entry.label) for entry in entries), default=0))
     has_edges = any(entry.edges for entry in entries)
-    lines = [f"workflow {one_line(run.workflow_name)}  {how(run)}"]
     blocks: list[list[str]] = []
     for rows in fold(entries, full=full):
         entry = rows[0]
         if len(rows) > 1:
-            tasks = [task for each in rows for task in each.tasks]
-            blocks.append([f"… {len(tasks):,} tasks: {counted(tasks)}"])
+            hidden = [task for each in rows for task in each.tasks]
+            blocks.append([f"… {len(hidden):,} tasks: {counted(hidden)}"])
             continue
         before = entries[entry.number - 1] if entry.number else None
         notes = [*told(entry), *(after(entry, before) if has_edges else ())]
         head = f"{SIGNS[entry.kind]} {entry.label:<{width}}  {took(entry):>11}"
-        blocks.append(["  ".join([head, *notes]), *(f"    {text}" for text in errors(entry))])
+        below = [*errors(entry), *(() if entry.is_folded else _inner(entry.task, full=full))]
+        blocks.append(["  ".join([head, *notes]), *(f"    {text}" for text in below)])
+    lines: list[str] = []
     for number, (first, *rest) in enumerate(blocks, 1):
         is_last = number == len(blocks)
         lines.append(f"{_LINES['last' if is_last else 'branch']} {first}")
         lines += [f"{'  ' if is_last else _LINES['down']}{text}" for text in rest]
-    lines.append(f"trace {run.trace_id}")
-    return _writable("\n".join(lines))
+    return lines
+
+
+def _inner(task: Task, *, full: bool) -> Iterator[str]:
+    """The runs that the step has started: of many the last ones, for those tell why it ended as it did."""
+    runs = task.inner_runs
+    shown = runs if full else runs[-_INNER:]
+    if len(shown) < len(runs):
+        yield f"… {len(runs) - len(shown):,} more runs before"
+    for run in shown:
+        yield _headline(run)
+        yield from _body(run.tasks, full=full)
 
 
 def fold(entries: list[Entry], *, full: bool = False) -> Iterator[list[Entry]]:
@@ -102,7 +124,7 @@ def fold(entries: list[Entry], *, full: bool = False) -> Iterator[list[Entry]]:
         yield [entry]
 
 
-def how(run: Run) -> str:
+def how(run: InnerRun) -> str:
     """How the run went: `failed in 2 min 5 s (timeout)`."""
     status = run.status.value.lower()
     if run.duration is None:

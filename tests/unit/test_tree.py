@@ -240,3 +240,26 @@ def test_a_run_that_has_not_ended_can_be_looked_at():
 )
 def test_durations_are_written_as_a_person_would(duration, text):
     assert tree.seconds(duration) == text
+
+
+def test_a_run_that_a_step_started_stands_below_its_task_with_why_it_failed():
+    @action
+    def outer():
+        for number in range(5):
+            inner = DotFlow(name=f"inner-{number}")
+            inner.task.add(plain).add(broken if number == 4 else plain, name="second")
+            inner.start().raise_for_status()
+
+    made = workflow()
+    made.task.add(outer).add(plain)
+    lines = lines_of(made.start())
+    assert lines[0] == "├─ ✗ outer 0 µs"
+    assert lines[1].startswith("│ attempt 1: RunFailed: ")
+    assert [line.partition(" in ")[0] for line in lines[2:]] == [
+        "│ … 2 more runs before",
+        *("│ workflow inner-2 completed", "│ ├─ ✓ plain 0 µs", "│ └─ ✓ second 0 µs"),
+        *("│ workflow inner-3 completed", "│ ├─ ✓ plain 0 µs", "│ └─ ✓ second 0 µs"),
+        *("│ workflow inner-4 failed", "│ ├─ ✓ plain 0 µs", "│ └─ ✗ second 0 µs"),
+        "│ attempt 1: OSError: down",
+        "└─ · plain not started upstream_failed: outer did not end well",
+    ]
