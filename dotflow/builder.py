@@ -86,7 +86,8 @@ class TaskBuilder:
         if name is not None:
             _check_text("name", name)
         steps = [Step.of(one) for one in step] if isinstance(step, (list, tuple)) else [Step.of(step)]
-        if after is None and params is None and key is None and each is False and when == SUCCESS:
+        is_plain = after is None and params is None and key is None and each is False and when == SUCCESS
+        if is_plain and (name is None or len(steps) == 1):
             wiring = UNWIRED
         else:
             _check_together(len(steps), after, key, each, when, name)

@@ -32,7 +32,7 @@ def report(graph: Graph, name: str, mode: str) -> str:
 
 def _facts(node: Node, mode: str) -> Iterator[str]:
     wiring, options = node.task.wiring, node.task.spec.options
-    parents = [*node.parents, *node.along()]
+    parents = node.all_parents()
     if not parents:
         yield "at the start"
     else:

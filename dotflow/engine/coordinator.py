@@ -242,7 +242,7 @@ class Coordinator:
     def _settle(self, node: Node) -> None:
         """All parents of a node have ended: decide what becomes of it."""
         if self._has_handlers and node.owner is None:
-            parents = node.parents if node.items is None else [*node.parents, *node.along()]
+            parents = node.parents if node.items is None else node.all_parents()
             node.after_handlers = bool(parents) and _lead_handlers(parents)
         decision = self._decision(node)
         if decision != RUN:
@@ -713,7 +713,7 @@ def _lead_handlers(parents: list[Node]) -> bool:
 def _why_not(node: Node, decision: str) -> str:
     """Which parents are the reason that a task does not run."""
     ending = FAILED if decision == TypeResult.UPSTREAM_FAILED else SKIPPED
-    parents = [*node.parents, *node.along()]
+    parents = node.all_parents()
     names = [parent.task.task_id for parent in parents if parent.ending == ending]
     if not names:
         return "no parent failed" if decision == TypeResult.SKIP else ""

@@ -11,7 +11,7 @@ from dotflow.model.modes import PARALLEL
 from dotflow.model.wiring import ANY, FAILURE, HANDLERS, SUCCESS, UNWIRED, Parent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from dotflow.model.binding import Filling
     from dotflow.model.context import Context
@@ -183,6 +183,10 @@ class Node:
         """The mapped parents whose items its own go along with, one by one."""
         return [nodes[0] for parent, nodes in self.each_edges() if parent.is_mapped]
 
+    def all_parents(self) -> list[Node]:
+        """The parents, those included whose items its own go along with."""
+        return list(dict.fromkeys([*self.parents, *self.along()]))
+
     def each_edges(self) -> list[tuple[Parent, tuple[Node, ...]]]:
         """The parents whose values it runs over."""
         labels = self.task.wiring.each
@@ -190,7 +194,7 @@ class Node:
             return []
         if not labels:
             return list(self.edges)
-        by_name = {name: edge for edge in self.edges for name in (edge[0].name, edge[0].label)}
+        by_name = {edge[0].name: edge for edge in self.edges} | {edge[0].label: edge for edge in self.edges}
         return [by_name[label] for label in labels if label in by_name]  # `_check_each` refuses one that is missing
 
     def __lt__(self, other: Node) -> bool:
@@ -262,12 +266,7 @@ def build(
         group.members.append(node)
         if not task.wiring.is_handler:
             group.last = node
-    taken = {filling.parameter for node in nodes for filling in node.fillings}
-    wrong += [
-        f"start(params={{{name!r}: …}}): no task has a parameter of that name{_known(taken)}"
-        for name in params or ()
-        if name not in taken
-    ]
+    wrong += _not_taken(nodes, params or {})
     if wrong:
         raise StepSignatureError("\n".join(wrong))
     lines = len(tasks) if mode == PARALLEL else 1 if named else len(groups)
@@ -300,14 +299,13 @@ def _connect(node: Node, group: _Group, by_id: Mapping[str, Node], *, is_paralle
 def _name(node: Node, after: Sequence[Parent], by_id: Mapping[str, Node]) -> None:
     """The parents that a task has named; it waits for a mapped one that it goes along with only until that has its items."""
     node.edges = tuple((parent, tuple(by_id[task.task_id] for task in parent.tasks)) for parent in after)
-    along = set(node.along()) if node.items is not None else set()
-    for _, nodes in node.edges:
-        for parent in nodes:
-            if parent in along and parent.items is not None:
-                parent.items.followers.append(node)
-                node.waiting += 1
-            else:
-                node.wait_for(parent)
+    over = {id(parent) for parent, _ in node.each_edges() if parent.is_mapped}  # as a whole it may be named too
+    for parent in dict.fromkeys(node.along()):
+        if parent.items is not None:
+            parent.items.followers.append(node)
+            node.waiting += 1
+    for parent in dict.fromkeys(each for named, nodes in node.edges if id(named) not in over for each in nodes):
+        node.wait_for(parent)
 
 
 def _follow(node: Node, before: Node) -> None:
@@ -367,6 +365,15 @@ def _check_any(node: Node) -> None:
         )
 
 
-def _known(taken: Iterable[str]) -> str:
-    names = sorted(set(taken))
-    return f"; there are {', '.join(names)}" if names else "; no step has any"
+def _not_taken(nodes: Sequence[Node], params: Mapping[str, Any]) -> list[str]:
+    """What is wrong with `start(params=)`: keys that no task takes."""
+    taken: set[str] = set()
+    for node in nodes if params else ():
+        taken |= {parameter.name for parameter in node.task.spec.parameters}
+        taken |= {filling.parameter for filling in node.fillings}
+    known = f"there are {', '.join(sorted(taken))}" if taken else "no step has any"
+    return [
+        f"start(params={{{name!r}: …}}): no task has a parameter of that name; {known}"
+        for name in params
+        if name not in taken
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dotflow.errors import StepSignatureError
@@ -60,6 +61,9 @@ def bind(task: Task, parents: Sequence[Parent], start_params: Mapping[str, Any])
     """
     wiring, step = task.wiring, task.spec
     by_name = {parent.name: parent for parent in parents}
+    if len(by_name) < len(parents):  # a name that several have says nothing
+        counts = Counter(parent.name for parent in parents)
+        by_name = {name: parent for name, parent in by_name.items() if counts[name] == 1}
     if wiring.is_dict:
         by_name |= {parent.label: parent for parent in parents}
     found = [_filling(task, parameter, by_name, start_params) for parameter in step.parameters]
@@ -73,8 +77,11 @@ def bind(task: Task, parents: Sequence[Parent], start_params: Mapping[str, Any])
         raise StepSignatureError(_unfilled(task, empty, parents))
     if step.takes_rest:
         named = {parameter.name for parameter in step.parameters}
-        rest = {name: value for name, value in wiring.params.items() if name not in named}
-        found += [Filling(name, has_default=True, value=value, source="params") for name, value in rest.items()]
+        for name, value in wiring.params.items():
+            if name in start_params and name not in named:
+                found.append(Filling(name, has_default=True, value=start_params[name], source="start(params=)"))
+            elif name not in named:
+                found.append(Filling(name, has_default=True, value=value, source="params"))
     return found
 
 
@@ -146,10 +153,8 @@ def _unfilled(task: Task, empty: Sequence[str], parents: Sequence[Parent]) -> st
     names = ", ".join(repr(name) for name in empty)
     have = ", ".join(repr(parent.name) for parent in parents)
     first = empty[0]
-    by = f"name a parent for it, after={{{first!r}: …}}"
-    if not parents:
-        have = "no parent"
+    have = f"its parents: {have}" if parents else "it has no parent"
     return (
-        f"nothing fills {names} of task {task.task_id!r} (its parents: {have}): {by}, give it a value with "
-        f"params={{{first!r}: …}}, or give it a default"
+        f"nothing fills {names} of task {task.task_id!r} ({have}): name a parent for it, after={{{first!r}: …}}, give it a "
+        f"value with params={{{first!r}: …}}, or give it a default"
     )

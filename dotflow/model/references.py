@@ -85,7 +85,7 @@ class TaskIndex:
     def _by_text(self, name: str, by: str) -> Parent:
         named, of_id = self._by_name.get(name, []), self._by_id.get(name)
         if named and any(task is not of_id for task in named) and not _is_family(named):
-            ids = ", ".join(repr(task.task_id) for task in named)
+            ids = ", ".join(repr(task.task_id) for task in dict.fromkeys([*named, *([of_id] if of_id else [])]))
             raise InvalidOption(
                 f"after={name!r} of task {by!r} could be several tasks ({ids}): give each a name= of its own, or a key= "
                 "to make them a family"

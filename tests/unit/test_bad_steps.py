@@ -162,7 +162,7 @@ def test_a_step_that_cannot_be_called_as_it_is(workflow, step, texts):
 @pytest.mark.parametrize(
     ("step", "texts"),
     [
-        (takes_one, ["nothing fills 'rows' of task 'takes_one' (its parents: no parent)", "params={'rows': …}"]),
+        (takes_one, ["nothing fills 'rows' of task 'takes_one' (it has no parent)", "params={'rows': …}"]),
         (takes_more, ["nothing fills 'rows', 'limit' of task 'takes_more'"]),
         (Constructed, ["nothing fills 'database' of task 'Constructed'"]),
         (functools.partial(takes_more, limit=1), ["nothing fills 'rows' of task 'takes_more'"]),
