@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from dotflow.model.binding import Filling
     from dotflow.model.context import Context
+    from dotflow.model.current import ParentEnd
     from dotflow.model.task import Task
 
 __all__ = [
@@ -102,10 +103,11 @@ class Line:
 class Items:
     """What only a mapped task has: its items, how many have not ended, and the mapped tasks that go along with them.
 
-    `constants` are the values of parameters that all items get alike.
+    `constants` are the values of parameters that all items get alike. `ends` and `sent_ends` are what `current()` tells of
+    this task, by the label it has for another, and of the families that its items come after: made once, not for each.
     """
 
-    __slots__ = ("constants", "followers", "left", "nodes", "opened")
+    __slots__ = ("constants", "ends", "followers", "left", "nodes", "opened", "sent_ends")
 
     def __init__(self) -> None:
         self.nodes: list[Node] = []
@@ -113,6 +115,8 @@ class Items:
         self.opened = False
         self.followers: list[Node] = []
         self.constants: dict[str, Context] = {}
+        self.ends: dict[tuple[str, bool], ParentEnd] = {}
+        self.sent_ends: dict[tuple[str, bool], bytes] = {}
 
 
 class Node:
@@ -252,7 +256,7 @@ def build(
         nodes.append(node)
         try:
             _connect(node, group, by_id, is_parallel=mode == PARALLEL, is_graph=named)
-            parents = [*node.parents, *node.along()] if node.items is not None else node.parents
+            parents = node.all_parents() if node.items is not None else node.parents
             task.parents = tuple([parent.task for parent in parents])
             if binds and (task.spec.parameters or task.spec.takes_rest):
                 node.fillings = bind(task, [parent for parent, _ in _edges(node)], params or {})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dotflow.model.context import Context, Pickled
 from dotflow.model.current import Current, SentFacts, end_of, end_of_family
@@ -13,7 +13,7 @@ from dotflow.model.wiring import HANDLERS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from dotflow.engine.graph import Node
+    from dotflow.engine.graph import Items, Node
     from dotflow.executors.inputs import Source
     from dotflow.model.current import Known, ParentEnd
     from dotflow.model.run import Run
@@ -160,22 +160,61 @@ class NodeFacts:
         )
 
     def _ends(self) -> Iterable[tuple[str, ParentEnd]]:
-        for label, name, tasks, is_family in _parents(self._node):
-            yield label, end_of_family(name, tasks) if is_family else end_of(name, tasks[0])
+        return ((label, _end(label, parent)) for label, parent in _parents(self._node))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        ends = tuple((label, pickle.dumps(end) if end.items else end) for label, end in self._ends())
+        ends = tuple((label, _sent_end(label, parent)) for label, parent in _parents(self._node))
         return SentFacts, (self._known(), ends, self._run.resumes)
 
 
-def _parents(node: Node) -> Iterable[tuple[str, str, list[Task], bool]]:
+class _Told(NamedTuple):
+    """A parent, or the item of it that an item goes along with. `kept`: where its end is remembered, as it has many parts."""
+
+    name: str
+    nodes: tuple[Node, ...]
+    is_family: bool = False
+    kept: Items | None = None
+
+
+def _parents(node: Node) -> Iterable[tuple[str, _Told]]:
     """The parents by their labels; of an item those of its task, but the item that it goes along with for a mapped one."""
     plan = node.owner or node
-    along = {parent.task.item_of: parent.task for parent in node.parents} if node.owner else {}
     if not plan.edges:
         several = plan.task.wiring.is_handler
         for parent in plan.parents:
             task = parent.task
-            yield task.task_id if several else task.name, task.name, [task], False
+            yield task.task_id if several else task.name, _Told(task.name, (parent,), kept=parent.items)
+    along = {}
+    if node.owner is not None:
+        over = [edge for edge, _ in plan.each_edges() if edge.is_mapped]
+        along = {id(edge): parent for edge, parent in zip(over, node.parents, strict=True)}
     for edge, nodes in plan.edges:
-        yield edge.label, edge.name, [along.get(each.task, each.task) for each in nodes], edge.is_family
+        item = along.get(id(edge))
+        if item is not None:
+            yield edge.label, _Told(edge.name, (item,))
+        elif edge.is_family:
+            yield edge.label, _Told(edge.name, nodes, is_family=True, kept=plan.items)
+        else:
+            yield edge.label, _Told(edge.name, nodes, kept=nodes[0].items)
+
+
+def _end(label: str, parent: _Told) -> ParentEnd:
+    key = label, parent.is_family
+    found = parent.kept.ends.get(key) if parent.kept is not None else None
+    if found is None:
+        tasks = [node.task for node in parent.nodes]
+        found = end_of_family(parent.name, tasks) if parent.is_family else end_of(parent.name, tasks[0])
+        if parent.kept is not None:
+            parent.kept.ends[key] = found
+    return found
+
+
+def _sent_end(label: str, parent: _Told) -> ParentEnd | bytes:
+    if parent.kept is None:
+        end = _end(label, parent)
+        return pickle.dumps(end) if end.items else end
+    key = label, parent.is_family
+    found = parent.kept.sent_ends.get(key)
+    if found is None:
+        found = parent.kept.sent_ends[key] = pickle.dumps(_end(label, parent))
+    return found

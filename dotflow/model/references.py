@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ class TaskIndex:
         self._known = 0
         self._by_id: dict[str, Task] = {}
         self._by_name: dict[str, list[Task]] = {}
-        self._by_step: dict[int, list[Task]] = {}
+        self._by_step: dict[tuple[int, int], list[Task]] = {}
         self._frozen: dict[str, str] = {}
 
     def _catch_up(self) -> None:
@@ -37,7 +38,7 @@ class TaskIndex:
             task = self._tasks[number]
             self._by_id[task.task_id] = task
             self._by_name.setdefault(task.name, []).append(task)
-            self._by_step.setdefault(id(task.step), []).append(task)
+            self._by_step.setdefault(_identity(task.step), []).append(task)
         self._known = len(self._tasks)
 
     def check_key(self, name: str, key: str) -> None:
@@ -67,13 +68,14 @@ class TaskIndex:
         if not isinstance(after, (list, tuple)):
             return (self._one(after, by),)
         parents = tuple(self._one(each, by) for each in after)
-        names = [parent.name for parent in parents]
-        for name in names:
-            if names.count(name) > 1:
+        seen: set[str] = set()
+        for parent in parents:
+            if parent.name in seen:
                 raise InvalidOption(
-                    f"after of task {by!r} names two parents called {name!r}: say which is which with a dict, "
+                    f"after of task {by!r} names two parents called {parent.name!r}: say which is which with a dict, "
                     "after={parameter: task}"
                 )
+            seen.add(parent.name)
         return parents
 
     def _one(self, reference: object, by: str) -> Parent:
@@ -97,7 +99,7 @@ class TaskIndex:
         return Parent(name, of_id.name, (of_id,))
 
     def _by_object(self, step: object, by: str) -> Parent:
-        found = self._by_step.get(id(step)) or [task for task in self._by_id.values() if _is_same(task.step, step)]
+        found = self._by_step.get(_identity(step), [])
         if not found:
             name = getattr(step, "__name__", None) or f"an object of type {type(step).__name__}"
             hint = "" if callable(step) else "; write the name or id of a task, or its step"
@@ -121,12 +123,11 @@ def _is_family(tasks: Sequence[Task]) -> bool:
     return all(task.wiring.key is not None for task in tasks)
 
 
-def _is_same(step: object, other: object) -> bool:
-    return step is other or (
-        type(step) is type(other)
-        and getattr(step, "__func__", step) is getattr(other, "__func__", 0)
-        and getattr(step, "__self__", 0) is getattr(other, "__self__", 1)
-    )
+def _identity(step: object) -> tuple[int, int]:
+    """Which object it is; of a bound method, which is made anew wherever it is written, of what object and function."""
+    if inspect.ismethod(step):
+        return id(step.__func__), id(step.__self__)
+    return id(step), 0
 
 
 def _parent(name: str, tasks: Sequence[Task]) -> Parent:

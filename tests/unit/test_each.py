@@ -401,3 +401,17 @@ def test_a_mapped_task_beside_a_list_of_another_length():
     workflow.task.add(action(lambda: [1]), name="more", after=[])
     workflow.task.add(action(lambda left, more: None), name="mapped", after=["left", "more"], each=["left", "more"])
     assert re.search("'left' has 2, 'more' has 1 items", mapped(workflow).error.message)
+
+
+@pytest.mark.parametrize(("mode", "executor"), [*EVERYWHERE, ("parallel", "process")])
+def test_an_item_is_told_of_its_own_parent_and_of_those_that_are_whole(mode, executor):
+    @action
+    def looks(left, right):
+        parents = current().parents
+        return {label: (end.task_id, len(end.items)) for label, end in parents.items()}
+
+    workflow = over([1, 2], double, name="first")
+    workflow.task.add(looks, name="mapped", after={"left": "first", "right": "first"}, each="left")
+    assert mapped(workflow, mode, executor=executor).current_context.storage == [
+        {"left": (f"first[{number}]", 0), "right": ("first", 2)} for number in range(2)
+    ]
