@@ -87,11 +87,11 @@ class DotFlow:
         self.task = TaskBuilder(self._describe, self._declare)
         self._containment = Containment(self.config.metrics)
         self._background_queue = BackgroundQueue(self._containment, on_change=self._measure_queue())
+        self._surroundings = OwnSurroundings(self.config)
         self._executors = ExecutorSelection(
-            clock=self.config.clock, tracer=self.config.tracer, log=self.config.log, contain=self._containment.call
+            self.config, surroundings=self._surroundings, contain=self._containment.call
         )
         self._scheduled = Scheduled(self.name, self.config, self._containment)
-        self._surroundings = OwnSurroundings(self.config)
         self._has_run = False
         self._closed = False
         self._declare([])

@@ -10,6 +10,8 @@ from dotflow.errors import StorageError
 from dotflow.model.context import Context
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dotflow.model.task import Task
 
 __all__ = ["Storage", "StorageUnsupported", "belongs", "run_key"]
@@ -47,7 +49,7 @@ class Storage(Provider):
     what it raises fails the task. A context read back must equal the one written, or `post` must raise.
 
     Called in the coordinator's thread, and by nobody else; a workflow that runs more than once at a time calls it from
-    several threads. It never travels to a worker, so it need not be picklable.
+    several threads. It never travels to a worker, so it need not be picklable; see `for_worker`.
 
     `delete`, `list_keys` and `clear` are for people and their programs; the engine never calls them. A storage that has
     `delete` and `list_keys` has `clear` as well. What a storage does not have raises `StorageUnsupported`.
@@ -89,6 +91,13 @@ class Storage(Provider):
     @abstractmethod
     def key(self, task: Task) -> str:
         """The key of a task's context: the same for the same task of the same workflow in every process."""
+
+    def for_worker(self) -> Callable[[], Storage] | None:
+        """What makes this storage in a worker process, for the runs that steps start there; it must be picklable.
+
+        None: such a run keeps its contexts nowhere, and runs all of its tasks when it is resumed.
+        """
+        return None
 
     def delete(self, key: str) -> None:
         """Forget the context of `key`, if there is one.

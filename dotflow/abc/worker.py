@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from dotflow.abc.provider import Dropped
+    from dotflow.abc.provider import Dropped, Provider
 
 __all__ = ["WorkerSide"]
 
@@ -25,6 +25,14 @@ class WorkerSide(ABC):
     @abstractmethod
     def attach(self, carried: Mapping[str, Any]) -> AbstractContextManager[None]:
         """As `Tracer.attach` with W3C headers, or `Log.attach` with ids: entered in the thread that runs the attempt."""
+
+    def provider(self) -> Provider | None:
+        """The `Tracer` or `Log` of the runs that steps start in this process; it sends what it has with this side's `flush`.
+
+        None: there is none here. What such a run would tell it is told to the one in the coordinator, when the attempt has
+        ended.
+        """
+        return None
 
     @property
     def is_buffering(self) -> bool:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 from dotflow.config import Config
 from dotflow.errors import AttemptCancelled
 from dotflow.executors.inner import attempt_around, inner_runs_of
+from dotflow.executors.remote import digest_of, surroundings_there
 from dotflow.model.record import record_of_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from dotflow.executors.inner import InnerRuns
+    from dotflow.executors.inner import InnerRuns, Surroundings
     from dotflow.model.current import Facts
     from dotflow.model.run import Run
 
@@ -29,6 +30,22 @@ class OwnSurroundings:
         """Nothing: the config is made."""
         return {}
 
+    def stand_in(self, sender: str, sides: bytes) -> tuple[Any, ...]:
+        """In another process the config that inner runs have there; in this one, the config itself."""
+        return config_there, (sender, digest_of(sides))
+
+
+def config_there(sender: str, digest: str) -> Config:
+    """What a step that travelled has in place of the config of its run."""
+    return _config_of(surroundings_there(sender, digest))
+
+
+def _config_of(surroundings: Surroundings) -> Config:
+    if surroundings.config is None:
+        surroundings.config = Config(**surroundings.providers())
+    config: Config = surroundings.config
+    return config
+
 
 class Around:
     """The run around a workflow that a step makes; around one that is made outside of steps there is nothing."""
@@ -40,12 +57,7 @@ class Around:
     def config(self) -> Config | None:
         """The config of that run."""
         surroundings = self._attempt.surroundings if self._attempt is not None else None
-        if surroundings is None:
-            return None
-        if surroundings.config is None:
-            surroundings.config = Config(**surroundings.providers())
-        config: Config = surroundings.config
-        return config
+        return _config_of(surroundings) if surroundings is not None else None
 
     def workflow_id(self, name: str) -> str | None:
         """What identifies a workflow of this name: the same whenever the same step makes it."""

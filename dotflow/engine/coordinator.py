@@ -13,6 +13,7 @@ from dotflow.engine.ending import flush_all
 from dotflow.engine.graph import FAILED, NOT_STARTED, RUN, SKIPPED, WELL, Items, Node, Scope, decide
 from dotflow.engine.inputs import NodeFacts, inputs_of, value_of
 from dotflow.engine.mapped import items_of, summary
+from dotflow.engine.replay import replay
 from dotflow.errors import AttemptCancelled
 from dotflow.executors.attempt import Attempt, blank_outcome
 from dotflow.executors.inner import PATIENCE_SECONDS, inner_runs_of
@@ -525,6 +526,8 @@ class Coordinator:
         self._place_in_time(task, outcome)
         for provider, method, error in outcome.provider_errors:
             self._containment.caught(self._run, provider, method, error)
+        if outcome.inner_runs or outcome.relayed:
+            self._take_over(task, outcome)
         may_retry = outcome.error is not None and outcome.result is not TypeResult.CANCELLATION and not outcome.final
         if outcome.error is None and outcome.result is not TypeResult.SKIP:
             self._store(task, outcome)
@@ -541,6 +544,13 @@ class Coordinator:
             self._finish(node, outcome)
         if outcome.interrupt is not None:
             raise outcome.interrupt
+
+    def _take_over(self, task: Task, outcome: Outcome) -> None:
+        """The step has started runs in another process: they belong to the task, and what they had to tell is told here."""
+        task.inner_runs.extend(outcome.inner_runs)
+        handlers = replay(outcome.relayed, self._config, self._dispatch, task.carrier)
+        outcome.inner_runs = outcome.relayed = ()
+        self._dispatch.emit(handlers, task)
 
     def _store(self, task: Task, outcome: Outcome) -> None:
         """Write the checkpoint; a value that cannot be kept turns the attempt into a failed one, without a retry."""

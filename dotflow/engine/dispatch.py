@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dotflow.engine.containment import Containment
     from dotflow.model.run import Run
 
-__all__ = ["Dispatch", "Handler"]
+__all__ = ["Dispatch", "Handler", "name_of", "wants_run"]
 
 
 class Handler(NamedTuple):
@@ -105,7 +105,7 @@ def _span_of_run(_: _Binding, carrier: Callable[..., Any]) -> Callable[[Run], ob
 
 
 def _opening(_: _Binding, method: Callable[..., Any]) -> Callable[[Run], object]:
-    extra = _wants_run(method)
+    extra = wants_run(method)
     return lambda run: method(
         run.workflow_id,
         run_id=run.run_id,
@@ -118,14 +118,14 @@ def _opening(_: _Binding, method: Callable[..., Any]) -> Callable[[Run], object]
 
 
 def _closing(_: _Binding, method: Callable[..., Any]) -> Callable[[Run], object]:
-    extra = _wants_run(method)
+    extra = wants_run(method)
     return lambda run: method(
         run.workflow_id, run_id=run.run_id, duration=run.duration, failed=run.failed, **extra(run)
     )
 
 
 def _duration(_: _Binding, method: Callable[..., Any]) -> Callable[[Run], object]:
-    extra = _wants_run(method)
+    extra = wants_run(method)
     return lambda run: method(run.workflow_id, run.duration, **extra(run))
 
 
@@ -338,7 +338,7 @@ class Dispatch:
                 yield Handler(provider, method, shape(_Binding(self, provider, method), getattr(owner, method)))
         if moment.event is not None:
             for listener in config.listeners:
-                yield Handler("listener", _name_of(listener), self._tell(listener, moment.event))
+                yield Handler("listener", name_of(listener), self._tell(listener, moment.event))
 
     @staticmethod
     def _of_only_attempt(config: Config, calls: tuple[Handler, ...]) -> tuple[Handler, ...]:
@@ -359,11 +359,12 @@ def _without(provider: str, calls: tuple[Handler, ...]) -> tuple[Handler, ...]:
     return tuple(call for call in calls if call.provider != provider)
 
 
-def _name_of(listener: object) -> str:
+def name_of(listener: object) -> str:
+    """What errors of a listener are counted under."""
     return getattr(listener, "__qualname__", None) or type(listener).__qualname__
 
 
-def _wants_run(method: Callable[..., Any]) -> Callable[[Run], dict[str, Run]]:
+def wants_run(method: Callable[..., Any]) -> Callable[[Run], dict[str, Run]]:
     """`{"run": run}` for a method that names a parameter `run`, nothing for one that does not."""
     from inspect import signature  # here, because few programs have a provider that this is asked of
 

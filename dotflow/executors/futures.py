@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from dotflow.abc.provider import Dropped
     from dotflow.executors.attempt import Attempt, Sides
+    from dotflow.executors.inner import Surroundings
     from dotflow.model.clock import Clock
     from dotflow.model.outcome import Outcome
 
@@ -37,7 +38,15 @@ class FuturesExecutor(PooledExecutor["Future[Any] | None"]):
     thread pool and on a Dask cluster, from when it really begins. What the executor itself raises instead of a report means that the worker died.
     """
 
-    def __init__(self, clock: Clock, executor: AnyExecutor, sides: Sides, pickled_sides: bytes, workers: int) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        executor: AnyExecutor,
+        sides: Sides,
+        pickled_sides: bytes,
+        workers: int,
+        surroundings: Surroundings | None = None,
+    ) -> None:
         super().__init__(clock)
         self._executor = executor
         self._pool = _pool_of(executor, self.wake)
@@ -46,8 +55,8 @@ class FuturesExecutor(PooledExecutor["Future[Any] | None"]):
         self._arrivals: queue.SimpleQueue[tuple[Attempt, Future[Any]] | None] = queue.SimpleQueue()
         self._dropped: list[tuple[str, Dropped]] = []
         self._sides = sides
-        self._sender = HOME.enter(sides)
-        self._packer = None if shares_memory(executor) else Packer(pickled_sides, self._sender)
+        self._sender = HOME.enter(sides, surroundings)
+        self._packer = None if shares_memory(executor) else Packer(pickled_sides, self._sender, surroundings)
 
     @property
     def slots(self) -> int:  # type: ignore[override]

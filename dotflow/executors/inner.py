@@ -40,6 +40,9 @@ class Surroundings(Protocol):
     def providers(self) -> Mapping[str, Any]:
         """What `Config` is to be made of."""
 
+    def stand_in(self, sender: str, sides: bytes) -> tuple[Any, ...] | None:
+        """How the config travels, which a step may hold: as what stands for it there, in the form of `__reduce__`."""
+
 
 class InnerRuns:
     """The runs that the step of one attempt has started.

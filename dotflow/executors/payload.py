@@ -10,7 +10,7 @@ import sys
 import threading
 from contextlib import contextmanager, suppress
 from types import CodeType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cloudpickle
 
@@ -21,11 +21,11 @@ from dotflow.model.action import named_part
 from dotflow.model.context import Context
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import ModuleType
 
-    from dotflow.abc.worker import WorkerSide
     from dotflow.executors.attempt import Attempt
+    from dotflow.executors.inner import Surroundings
     from dotflow.executors.inputs import Source
     from dotflow.model.step import Step
 
@@ -37,12 +37,14 @@ _by_value_lock = threading.RLock()  # what is being pickled may start a workflow
 class Packer:
     """Packs the attempts of one run. A step is pickled once a run, as it is at its first attempt.
 
-    `sender` is of `remote.HOME`, if the attempts may be run in this process.
+    `sender` is of `remote.HOME`, if the attempts may be run in this process. The config of `surroundings`, which a step may
+    hold, is replaced by what stands for it there.
     """
 
-    def __init__(self, sides: bytes, sender: str = "") -> None:
+    def __init__(self, sides: bytes, sender: str = "", surroundings: Surroundings | None = None) -> None:
         self._sides = sides
         self._sender = sender
+        self._dumps = functools.partial(_dumps, stand_in=_StandIn.of(surroundings, sender, sides))
         self._steps: dict[int, tuple[bytes, bytes]] = {}
         self._by_value: dict[str, ModuleType | None] = {}
 
@@ -60,7 +62,7 @@ class Packer:
             carried = (attempt.task_id, attempt.workflow_id, dict(attempt.carrier), dict(attempt.ids))
             facts = (attempt.facts, attempt.number)
             try:
-                body = _dumps((*(_sent(source, by) for source in _sources(attempt)), *carried, *facts))
+                body = self._dumps((*(_sent(source, by) for source in _sources(attempt)), *carried, *facts))
             except Exception as error:
                 raise _culprit(attempt, error) from error
         name = attempt.task_id or step.name
@@ -71,7 +73,7 @@ class Packer:
         found = self._steps.get(id(step))
         if found is None:
             try:
-                pickled = _dumps(step)
+                pickled = self._dumps(step)
             except Exception as error:
                 raise NotPicklable(f"step {step.name!r}", "sent to a worker", error) from error
             found = self._steps[id(step)] = (hashlib.blake2b(pickled, digest_size=16).digest(), pickled)
@@ -85,8 +87,10 @@ class Packer:
         return self._by_value[name]
 
 
-def pickle_sides(sides: dict[str, WorkerSide]) -> bytes:
-    """The providers' halves, each pickled apart so that one which cannot be read does not harm the other.
+def pickle_sides(sides: Mapping[str, object]) -> bytes:
+    """The providers' halves, and what inner runs need beside them.
+
+    Each is pickled apart, so that one which cannot be read does not harm the others.
 
     Raises:
         NotPicklable: naming the provider.
@@ -112,7 +116,23 @@ def read_report(packed: bytes, name: str) -> Report:
         outcome.value = _Reader(io.BytesIO(report.value)).load()
     except (Exception, SystemExit) as error:  # noqa: BLE001 - what the user's class raises when it is made again
         outcome.fail(NotPicklable(f"the result of step {name!r}", "read where the run was started", error)).final = True
+    _read_inner(report, name)
     return report
+
+
+def _read_inner(report: Report, name: str) -> None:
+    if not report.inner:
+        return
+    outcome = report.outcome
+    try:
+        records, relayed = pickle.loads(report.inner)  # noqa: S301 - what our own worker made
+    except Exception as error:  # noqa: BLE001 - of a class that this process does not know
+        lost = ProviderFailure(
+            type(error).__name__, f"what the runs inside {name!r} had to tell cannot be read: {error}"
+        )
+        outcome.provider_errors += (("metrics", "relay", lost),)
+    else:
+        outcome.inner_runs, outcome.relayed = tuple(records), tuple(relayed)
 
 
 class _Reader(pickle.Unpickler):
@@ -194,16 +214,40 @@ def _reduce_code_with_file(code: CodeType) -> Any:
     return make, tuple(code.co_filename if part == _NO_FILE else part for part in parts)
 
 
+class _StandIn(NamedTuple):
+    """What one object is replaced by when it travels, in the form of `__reduce__`."""
+
+    replaced: object
+    reduced: tuple[Any, ...]
+
+    @classmethod
+    def of(cls, surroundings: Surroundings | None, sender: str, sides: bytes) -> _StandIn | None:
+        if surroundings is None or surroundings.config is None:
+            return None
+        reduced = surroundings.stand_in(sender, sides)
+        return cls(surroundings.config, reduced) if reduced is not None else None
+
+
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no types
     """Keeps the file name of code that travels by value, which cloudpickle leaves out, so that a traceback can show it."""
+
+    stand_in: _StandIn | None = None
+
+    def reducer_override(self, obj: Any) -> Any:
+        """As cloudpickle does, but for the one object that something else stands for."""
+        if self.stand_in is not None and obj is self.stand_in.replaced:
+            return self.stand_in.reduced
+        return super().reducer_override(obj)
 
     if _reduce_code is not None:
         dispatch_table = cloudpickle.Pickler.dispatch_table.new_child({CodeType: _reduce_code_with_file})
 
 
-def _dumps(value: Any) -> bytes:
+def _dumps(value: Any, stand_in: _StandIn | None = None) -> bytes:
     with io.BytesIO() as file:
-        _Pickler(file).dump(value)
+        pickler = _Pickler(file)
+        pickler.stand_in = stand_in
+        pickler.dump(value)
         return file.getvalue()
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from dotflow.errors import NotPicklable, WorkerDied
 from dotflow.executors import protocol
 from dotflow.executors.attempt import blank_outcome
-from dotflow.executors.payload import Packer, read_report
+from dotflow.executors.payload import read_report
 from dotflow.executors.pooled import AGAIN, WOKEN, Out, PooledExecutor, Signal
 from dotflow.executors.remote import ProviderFailure
 from dotflow.model.status import TypeResult
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from dotflow.abc.provider import Dropped
     from dotflow.executors.attempt import Attempt
+    from dotflow.executors.payload import Packer
     from dotflow.executors.workers import Worker, WorkerStock
     from dotflow.model.clock import Clock
     from dotflow.model.outcome import Outcome
@@ -40,11 +41,11 @@ class ProcessExecutor(PooledExecutor["Worker | None"]):
     the lines at once.
     """
 
-    def __init__(self, clock: Clock, sides: bytes, slots: int, stock: WorkerStock) -> None:
+    def __init__(self, clock: Clock, packer: Packer, slots: int, stock: WorkerStock) -> None:
         super().__init__(clock)
         self.slots = slots
         self._stock = stock
-        self._packer = Packer(sides)
+        self._packer = packer
         self._idle: list[Worker] = []
         self._with: dict[Worker, Attempt] = {}
         self._writing: set[Worker] = set()

@@ -8,38 +8,50 @@ attend to the attempt, for their halves for workers would set up a second teleme
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 import pickle
 import threading
 import time
 from collections import OrderedDict
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from dotflow.errors import NotPicklable
 from dotflow.executors.attempt import Attempt, Sides, blank_outcome, run_attempt
+from dotflow.executors.inner import inner_runs_of
 from dotflow.executors.inputs import copied
+from dotflow.executors.relay import LISTENER, Relay
 from dotflow.model.action import named_part
 from dotflow.model.clock import SystemClock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from dotflow.abc.provider import Dropped
     from dotflow.abc.worker import WorkerSide
+    from dotflow.executors.inner import Surroundings
+    from dotflow.executors.relay import RelayedCall
     from dotflow.model.outcome import Outcome
+    from dotflow.model.run import Run
     from dotflow.model.step import Step
 
 __all__ = [
     "HOME",
+    "PROVIDERS",
+    "RELAYED",
+    "STORAGE",
+    "Inner",
     "Payload",
     "ProviderFailure",
     "Report",
     "Shared",
     "brought_along",
+    "digest_of",
     "flush_sides",
     "run_and_flush",
     "run_payload",
+    "surroundings_there",
 ]
 
 _STEPS_KEPT = 256
@@ -71,6 +83,18 @@ class Payload(NamedTuple):
     sender: str = ""
 
 
+RELAYED: Final = "relayed"
+STORAGE: Final = "storage"
+PROVIDERS: Final = ("tracer", "metrics", "log", "notify", "server")
+
+
+class Inner(NamedTuple):
+    """What another process is to know for the runs that steps start there: which methods of the providers do anything."""
+
+    methods: Mapping[str, Sequence[str]]
+    drain_timeout: float = 5.0
+
+
 class Shared(NamedTuple):
     """A context as bytes, which several attempts are sent."""
 
@@ -78,19 +102,24 @@ class Shared(NamedTuple):
 
 
 class Report(NamedTuple):
-    """An outcome on its way back. `value` is pickled apart, so that the rest arrives even if it cannot be read."""
+    """An outcome on its way back. `value` is pickled apart, so that the rest arrives even if it cannot be read.
+
+    So is `inner`: the records of the runs that the step has started, and what they have told providers.
+    """
 
     outcome: Outcome
     value: bytes
     failures: tuple[tuple[str, str, str, str], ...]
     dropped: tuple[tuple[str, Dropped], ...]
     is_buffering: bool
+    inner: bytes = b""
 
 
 def run_payload(payload: bytes, on_begin: Callable[[], None] | None = None) -> bytes:
     """Run the attempt in a payload, here and now, and pack its report. Never raises an `Exception`."""
     sent = Payload(*pickle.loads(payload))  # noqa: S301 - what the coordinator made
     sides = _sides_for(sent)
+    records: list[Run] = []
     try:
         step = _step_of(sent)  # which may import half the world: that is not the attempt's time
         _brought.names = _globals_of(step)
@@ -103,8 +132,10 @@ def run_payload(payload: bytes, on_begin: Callable[[], None] | None = None) -> b
         )
         outcome.final = True
     else:
+        attempt.surroundings = sides.surroundings
         outcome = run_attempt(attempt, _CLOCK, sides.entered()).contained()
-    return _pack(outcome, sides, sent.name)
+        records = inner_runs_of(attempt).records
+    return _pack(outcome, sides, sent.name, records)
 
 
 def _attempt(step: Step, initial: Any, previous: Any, arguments: Any, *carried: Any) -> Attempt:
@@ -164,8 +195,9 @@ def flush_sides(timeout: float) -> tuple[tuple[tuple[str, str, str, str], ...], 
 class _Local:
     """The providers of a run that was started in this process: there is nothing to load, to flush, or to tell."""
 
-    def __init__(self, sides: Sides) -> None:
+    def __init__(self, sides: Sides, surroundings: Surroundings | None) -> None:
         self._sides = sides
+        self.surroundings = surroundings
         self.failures: list[tuple[str, str, str, str]] = []
         self.is_buffering = False
 
@@ -175,6 +207,9 @@ class _Local:
     def take_dropped(self, failures: list[tuple[str, str, str, str]]) -> Iterator[tuple[str, Dropped]]:
         del failures
         return iter(())
+
+    def take_relayed(self) -> list[RelayedCall]:
+        return []
 
 
 class _Home:
@@ -189,10 +224,10 @@ class _Home:
         self._name = os.urandom(16).hex()
         self._runs: dict[str, _Local] = {}
 
-    def enter(self, sides: Sides) -> str:
+    def enter(self, sides: Sides, surroundings: Surroundings | None) -> str:
         """What a run's payloads are to have as their `sender`; `sides` are its providers' own."""
         sender = f"{self._name}-{os.urandom(16).hex()}"
-        self._runs[sender] = _Local(sides)
+        self._runs[sender] = _Local(sides, surroundings)
         return sender
 
     def leave(self, sender: str) -> None:
@@ -203,7 +238,7 @@ class _Home:
         """What attends to the attempts of a run that was started here; None if it was started elsewhere."""
         if not sender.startswith(self._name):
             return None
-        return self._runs.get(sender) or _Local(_NO_SIDES)  # an attempt that nobody waits for any more
+        return self._runs.get(sender) or _Local(_NO_SIDES, None)  # an attempt that nobody waits for any more
 
 
 _NO_SIDES = Sides()
@@ -216,7 +251,14 @@ class _Loaded:
     def __init__(self, pickled: bytes) -> None:
         self.failures: list[tuple[str, str, str, str]] = []
         self._sides: dict[str, WorkerSide] = {}
+        self._inner: dict[str, bytes] = {}
+        self._relay = Relay()
+        self.digest = digest_of(pickled)
+        self.config: Any = None
         for provider, blob in pickle.loads(pickled):  # noqa: S301
+            if provider in (RELAYED, STORAGE):
+                self._inner[provider] = blob  # read when a step starts a run, which most never do
+                continue
             try:
                 self._sides[provider] = pickle.loads(blob)  # noqa: S301
             except Exception as error:  # noqa: BLE001
@@ -224,6 +266,39 @@ class _Loaded:
 
     def entered(self) -> Sides:
         return Sides(**{provider: side.attach for provider, side in self._sides.items()})
+
+    @property
+    def surroundings(self) -> Surroundings:
+        """What inner runs take over here, which is this."""
+        return self
+
+    def providers(self) -> Mapping[str, Any]:
+        """Those that write here themselves, and for the others what their calls are noted by."""
+        inner: Inner = pickle.loads(self._inner[RELAYED]) if RELAYED in self._inner else Inner({})  # noqa: S301
+        found: dict[str, Any] = {}
+        for name in PROVIDERS:
+            provider = self._own_provider(name)
+            found[name] = provider or self._relay.provider(name, inner.methods.get(name, ()))
+        if inner.methods.get(LISTENER):
+            found["listeners"] = (self._relay.listen,)
+        if STORAGE in self._inner:
+            found[STORAGE] = pickle.loads(self._inner[STORAGE])()  # noqa: S301
+        return {**found, "drain_timeout": inner.drain_timeout}
+
+    def stand_in(self, sender: str, sides: bytes) -> None:
+        """A config of here is sent as any other object."""
+        del sender, sides
+
+    def take_relayed(self) -> list[RelayedCall]:
+        return self._relay.take()
+
+    def _own_provider(self, name: str) -> Any:
+        side = self._sides.get(name)
+        try:
+            return side.provider() if side is not None else None
+        except Exception as error:  # noqa: BLE001
+            self.failures.append(_failure(name, "provider", error))
+            return None
 
     @property
     def is_buffering(self) -> bool:
@@ -265,6 +340,9 @@ class _AllSides:
         self.flush_again_at = 0.0
         self._lock = threading.Lock()
         self._loaded: dict[bytes, _Loaded] = {}
+
+    def find(self, digest: str) -> _Loaded | None:
+        return next((loaded for loaded in self if loaded.digest == digest), None)
 
     def __iter__(self) -> Iterator[_Loaded]:
         return iter(list(self._loaded.values()))
@@ -322,7 +400,7 @@ def _step_of(sent: Payload) -> Step:
     return step
 
 
-def _pack(outcome: Outcome, sides: _Loaded | _Local, name: str) -> bytes:
+def _pack(outcome: Outcome, sides: _Loaded | _Local, name: str, records: list[Run]) -> bytes:
     try:
         value = _dump(outcome.value)
     except BaseException as error:  # noqa: BLE001 - what the user's value raises when it is taken apart
@@ -332,10 +410,35 @@ def _pack(outcome: Outcome, sides: _Loaded | _Local, name: str) -> bytes:
     failures = [_failure(provider, method, error) for provider, method, error in outcome.provider_errors]
     failures += sides.failures
     sides.failures = []
+    inner = _pack_inner(records, sides.take_relayed(), failures)
     dropped = tuple(sides.take_dropped(failures))
     outcome.value, outcome.provider_errors = None, ()
-    report = Report(outcome, value, tuple(failures), dropped, sides.is_buffering)
+    report = Report(outcome, value, tuple(failures), dropped, sides.is_buffering, inner)
     return _dump(tuple(report))  # the text of an error may be of a class of the script's
+
+
+def _pack_inner(records: list[Run], relayed: list[RelayedCall], failures: list[tuple[str, str, str, str]]) -> bytes:
+    if not records and not relayed:
+        return b""
+    try:
+        return _dump((records, relayed))
+    except Exception as error:  # noqa: BLE001 - of a class that does not travel: what the runs have done is done all the same
+        failures.append(_failure("metrics", "relay", error))
+        return b""
+
+
+def digest_of(sides: bytes) -> str:
+    """What the `WorkerSide`s of a run are known by."""
+    return hashlib.blake2b(sides, digest_size=16).hexdigest()
+
+
+def surroundings_there(sender: str, digest: str) -> Surroundings:
+    """What the inner runs of a step that has come here take over."""
+    local = HOME.find(sender)
+    found = local.surroundings if local is not None else _sides.find(digest)
+    if found is None:
+        raise LookupError("the run that this step belongs to has ended, and its config with it")
+    return found
 
 
 def _dump(value: Any) -> bytes:

@@ -9,14 +9,16 @@ from dotflow.abc.hooks import overridden
 from dotflow.errors import InvalidOption
 from dotflow.executors.attempt import Sides
 from dotflow.executors.inline import InlineExecutor
+from dotflow.executors.inner import attempt_around
 from dotflow.model.modes import INLINE, PROCESS, THREAD, default_executor
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-    from dotflow.abc import Log, Tracer
+    from dotflow.abc import Log, Metrics, Notify, Server, Storage, Tracer
     from dotflow.executors.base import Executor, InterruptGate
+    from dotflow.executors.inner import Surroundings
     from dotflow.executors.workers import WorkerStock
     from dotflow.model.clock import Clock
     from dotflow.model.run import Run
@@ -31,13 +33,27 @@ class Contain(Protocol):
     def __call__(self, run: Run | None, provider: str, method: str, function: Callable[[], object], /) -> None: ...
 
 
+class Providers(Protocol):
+    """What is to be known of a `Config`."""
+
+    tracer: Tracer
+    log: Log
+    metrics: Metrics
+    notify: Notify
+    server: Server
+    storage: Storage
+    listeners: tuple[Callable[[Any], object], ...]
+    drain_timeout: float
+    clock: Clock
+
+
 class ExecutorSelection:
     """Makes the executors of a workflow's runs, and keeps the worker processes that they share."""
 
-    def __init__(self, *, clock: Clock, tracer: Tracer, log: Log, contain: Contain) -> None:
-        self._clock = clock
-        self._tracer = tracer
-        self._log = log
+    def __init__(self, config: Providers, *, surroundings: Surroundings, contain: Contain) -> None:
+        self._config = config
+        self._clock = config.clock
+        self._surroundings = surroundings
         self._contain = contain
         self._stock: WorkerStock | None = None
 
@@ -53,7 +69,9 @@ class ExecutorSelection:
         clock, sides = self._clock, self._sides()
         if chosen == INLINE:
             # A run of a schedule must come to its end when the schedule gives it up, whatever its step does.
-            detached = options.is_background or run.trigger == "schedule"
+            # So must one that a step starts, if the step can be given up.
+            around = attempt_around()
+            detached = options.is_background or run.trigger == "schedule" or (around is not None and around.in_thread)
             return lambda interrupts: InlineExecutor(clock, sides, interrupts, detached=detached, loop=loop)
         workers = options.max_workers or _processors()
         if chosen == THREAD:
@@ -80,12 +98,13 @@ class ExecutorSelection:
             raise InvalidOption(
                 "worker processes need a POSIX system: use executor='thread', or an executor of your own"
             )
+        from dotflow.executors.payload import Packer
         from dotflow.executors.processes import ProcessExecutor
         from dotflow.executors.workers import WorkerStock
 
         stock = self._stock = self._stock or WorkerStock()
-        clock = self._clock
-        return lambda _: ProcessExecutor(clock, self._pickled_sides(run), workers, stock)
+        clock, surroundings = self._clock, self._surroundings
+        return lambda _: ProcessExecutor(clock, Packer(self._pickled_sides(run), "", surroundings), workers, stock)
 
     def _futures(
         self, run: Run, executor: Any, sides: Sides, workers: int | None
@@ -96,23 +115,29 @@ class ExecutorSelection:
 
         def make(_: InterruptGate) -> Executor:
             pickled = b"" if shares_memory(executor) else self._pickled_sides(run)
-            return FuturesExecutor(clock, executor, sides, pickled, size)
+            return FuturesExecutor(clock, executor, sides, pickled, size, self._surroundings)
 
         return make
 
     def _sides(self) -> Sides:
-        tracer, log = self._tracer, self._log
+        tracer, log = self._config.tracer, self._config.log
         return Sides(
             tracer=tracer.attach if overridden(tracer, "attach") else None,
             log=log.attach if overridden(log, "attach") else None,
         )
 
     def _pickled_sides(self, run: Run) -> bytes:
-        """The `WorkerSide`s of the providers, as bytes; one that cannot be made is left out, and told of."""
-        from dotflow.executors.payload import pickle_sides
+        """The `WorkerSide`s of the providers, as bytes; one that cannot be made is left out, and told of.
 
-        found: dict[str, Any] = {}
-        for name, provider in (("tracer", self._tracer), ("log", self._log)):
+        With them goes what the runs need that steps start there: see `remote.Inner`.
+        """
+        from dotflow.executors.payload import pickle_sides
+        from dotflow.executors.relay import relayed_methods
+        from dotflow.executors.remote import RELAYED, STORAGE, Inner
+
+        config = self._config
+        found: dict[str, Any] = {RELAYED: Inner(relayed_methods(config), config.drain_timeout)}
+        for name, provider in (("tracer", config.tracer), ("log", config.log), (STORAGE, config.storage)):
             if overridden(provider, "for_worker"):
 
                 def add(name: str = name, provider: Any = provider) -> None:

@@ -20,6 +20,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Run"]
 
+_NEWLINE = "\n"
+
+
+class _TaskTraceback(Exception):
+    """The traceback of the first task that failed, so that the reader of the other one sees it too."""
+
+    def __init__(self, traceback: str) -> None:
+        super().__init__(f"\n{traceback.rstrip()}")
+
 
 class Run:
     """One execution of a workflow.
@@ -114,17 +123,19 @@ class Run:
         """Raise if the run failed, return it otherwise.
 
         Raises:
-            RunFailed: naming the tasks that failed and their errors.
+            RunFailed: naming the tasks that failed and their errors; its cause is the traceback of the first.
         """
         if not self.failed:
             return self
-        lines = [f"run {self.run_id} of {self.workflow_name!r} failed ({self.result})"]
-        lines += [
-            f"  {task.task_id}: {task.error.exception}: {task.error.message}"
-            for task in self.tasks
-            if task.status is TypeStatus.FAILED and task.error
-        ]
-        raise RunFailed("\n".join(lines))
+        failed = [(task, task.error) for task in self.tasks if task.status is TypeStatus.FAILED and task.error]
+        texts = [f"{task.task_id}: {error.exception}: {error.message}" for task, error in failed]
+        text = f"run {self.run_id} of {self.workflow_name!r} failed ({self.result})"
+        if texts:
+            more = f", and {len(texts) - 1:,} more" if len(texts) > 1 else ""
+            text = f"{text}: {texts[0].partition(_NEWLINE)[0]}{more}"
+        if len(texts) > 1 or _NEWLINE in "".join(texts):
+            text = _NEWLINE.join([text, *(f"  {each.replace(_NEWLINE, _NEWLINE + '  ')}" for each in texts)])
+        raise RunFailed(text) from (_TaskTraceback(failed[0][1].traceback) if failed else None)
 
     def tree(self, *, full: bool = False) -> str:
         """The run as a text: its tasks, how they ended and what they came after, and its trace id.
@@ -159,6 +170,20 @@ class Run:
         from dotflow.model.html import run_page
 
         return run_page(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        left_here = ("ended", "cancelled", "on_cancel")
+        return {
+            **{name: value for name, value in vars(self).items() if name not in left_here},
+            "_has_ended": self.ended.is_set(),
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        has_ended = state.pop("_has_ended")
+        vars(self).update(state)
+        self.ended, self.cancelled, self.on_cancel = threading.Event(), threading.Event(), None
+        if has_ended:
+            self.ended.set()
 
     def __repr__(self) -> str:
         return f"Run({self.run_id!r}, {self.workflow_name!r}, {str(self.status)!r})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import tempfile
 import time
@@ -16,7 +17,7 @@ from dotflow.model.context import Context
 from dotflow.toolkit.envelope import SUFFIX, Header, check_serializer, header_of, name_of, name_start_of, seal, unseal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from dotflow.model.task import Task
 
@@ -61,6 +62,10 @@ class StorageFile(Storage):
         self.path = _directory(path)
         self.durable = durable
         self._is_swept = False
+
+    def for_worker(self) -> Callable[[], StorageFile]:
+        """The same directory, which has to be there for the worker as well: on another host a shared one."""
+        return functools.partial(type(self), str(self.path), serializer=self.serializer, durable=self.durable)
 
     def post(self, key: str, context: Context) -> None:
         """Keep `context` under `key`. On an error what was there is still there.

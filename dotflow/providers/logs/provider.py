@@ -75,7 +75,7 @@ class LogStructlog(Log):
         capture: bool | None = None,
     ) -> None:
         where = output if output in _STREAMS else Path(output).absolute()
-        self._for_worker = (level, format, str(where), capture if logger is None else False)
+        self._for_worker = (level, format, str(where), capture if logger is None else False, logger is None)
         self._level: int = logging.getLevelName(_choice("level", str(level).upper(), _LEVELS))
         self._format = _choice("format", format, _FORMATS)
         self._sink = _Sink(output)
@@ -203,8 +203,8 @@ class WorkerLog(WorkerSide):
     A worker process starts with unconfigured `logging`, whatever the application has configured in its own.
     """
 
-    def __init__(self, level: str, format: Any, output: str, capture: bool | None) -> None:  # noqa: A002, FBT001
-        self._arguments = (level, format, output, capture)
+    def __init__(self, level: str, format: Any, output: str, capture: bool | None, is_own: bool) -> None:  # noqa: A002, FBT001
+        self._arguments = (level, format, output, capture, is_own)
         self._log: LogStructlog | None = None
         self._lock = threading.Lock()
 
@@ -217,10 +217,16 @@ class WorkerLog(WorkerSide):
             self._set_up()
         return _Attached(carried)
 
+    def provider(self) -> LogStructlog | None:
+        """The log itself; None where the lines go to a logger of the application's, which is not here."""
+        if self._log is None:
+            self._set_up()
+        return self._log if self._arguments[-1] else None
+
     def _set_up(self) -> None:
         with self._lock:
             if self._log is None:
-                level, format_, output, capture = self._arguments
+                level, format_, output, capture, _ = self._arguments
                 log = LogStructlog(level=level, format=format_, output=output, capture=capture)
                 log.look_at_logging()
                 self._log = log

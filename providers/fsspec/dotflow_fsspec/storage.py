@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 from dotflow.abc.storage import Storage, belongs, run_key
@@ -12,7 +13,7 @@ from dotflow.toolkit.envelope import SUFFIX, Header, check_serializer, header_of
 from dotflow_fsspec.filesystem import Folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from dotflow.model.task import Task
 
@@ -60,6 +61,12 @@ class StorageFsspec(Storage):
             raise InvalidOption("asynchronous=True: a storage is called from threads; leave it out")
         self._folder = Folder(url, storage_options, deadline)
         self.persistent = self._folder.protocol != "memory"
+        kept = {"serializer": serializer, "deadline": deadline, **storage_options}
+        self._for_worker = functools.partial(type(self), url, **kept) if self.persistent else None
+
+    def for_worker(self) -> Callable[[], StorageFsspec] | None:
+        """The same folder, opened there; None for one in the memory of this process."""
+        return self._for_worker
 
     def post(self, key: str, context: Context) -> None:
         """Keep `context` under `key`. On an error what was there is still there.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from dotflow.toolkit.envelope import check_serializer, header_of, seal, unseal
 from dotflow_redis.server import milliseconds, own, theirs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import redis
 
@@ -80,7 +81,13 @@ class StorageRedis(Storage):
         self.serializer = check_serializer(serializer)
         self._ttl_ms = milliseconds(ttl)
         self._records: dict[str, bytes] = {}  # with a ttl: to be written again if a task takes longer than that
+        kept: dict[str, Any] = {"prefix": prefix, "ttl": ttl, "serializer": serializer, "timeout": timeout, **options}
+        self._for_worker = functools.partial(type(self), url=url, **kept) if client is None else None
         self._server = theirs(client, options, url, timeout) if client is not None else own(options, url, timeout)
+
+    def for_worker(self) -> Callable[[], StorageRedis] | None:
+        """The same server, with a connection of its own; None where the client is the application's."""
+        return self._for_worker
 
     def post(self, key: str, context: Context) -> None:
         """Keep `context` under `key`, whole or not at all.

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextlib import AbstractContextManager
 
+    from dotflow_otel.logs.provider import LogOpenTelemetry
+
 __all__ = ["WorkerLogs"]
 
 
@@ -37,6 +39,12 @@ class WorkerLogs(WorkerSide):
                 self._tap = Tap(self._destination.level, self._begin)
         self._tap.open()
         return OfStep(self._tap, carried)
+
+    def provider(self) -> LogOpenTelemetry:
+        """A log on the provider that is used here."""
+        from dotflow_otel.logs.inner import InnerLog
+
+        return InnerLog(self._begin().provider, self, self._destination.level)
 
     @property
     def is_buffering(self) -> bool:

@@ -16,7 +16,8 @@ class Destination(NamedTuple):
     """Where the spans go that steps open in a worker.
 
     `resource` are the attributes of the coordinator's. `set_up` is called once in the worker, before anything else;
-    `auto_instrumented` says that `opentelemetry-instrument` has set the coordinator up, and is to do so there.
+    `auto_instrumented` says that `opentelemetry-instrument` has set the coordinator up, and is to do so there; `cicd` is
+    for the spans of runs that steps start.
     """
 
     resource: dict[str, Any]
@@ -25,3 +26,4 @@ class Destination(NamedTuple):
     seconds: float = 2.0
     set_up: Callable[[], object] | None = None
     auto_instrumented: bool = False
+    cicd: bool = False

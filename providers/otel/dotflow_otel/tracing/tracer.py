@@ -110,6 +110,7 @@ class TracerOpenTelemetry(Tracer):
         self._seconds = shutdown_timeout
         self._worker_setup = worker_setup
         self._captures = capture_contexts
+        self._cicd = cicd
         self._attributes = Attributes(
             cicd=cicd, capture=Capture(_checked_limit(capture_limit), redact) if capture_contexts else None
         )
@@ -283,6 +284,7 @@ class TracerOpenTelemetry(Tracer):
                 seconds=self._seconds,
                 set_up=self._worker_setup,
                 auto_instrumented=is_auto_instrumented(),
+                cicd=self._cicd,
             )
         )
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextlib import AbstractContextManager
 
+    from dotflow.abc import Tracer
     from dotflow_otel.tracing.destination import Destination
     from dotflow_otel.tracing.pipeline import Pipeline
 
@@ -44,6 +45,20 @@ class WorkerTracing(WorkerSide):
         if not self._is_set_up:
             self._set_up()
         return Attached(extract(carried))
+
+    def provider(self) -> Tracer | None:
+        """A tracer on the provider that is global here; None if none is, for then nothing is exported from here."""
+        if not self._is_set_up:
+            self._set_up()
+        if self._ours is not None:
+            provider: trace.TracerProvider = self._ours.real
+        else:
+            provider = trace.get_tracer_provider()
+            if isinstance(provider, (trace.ProxyTracerProvider, trace.NoOpTracerProvider, _LazyProvider)):
+                return None
+        from dotflow_otel.tracing.inner import InnerTracer
+
+        return InnerTracer(provider, self, cicd=self._destination.cicd)
 
     @property
     def is_buffering(self) -> bool:
@@ -123,6 +138,11 @@ class _LazyProvider(trace.TracerProvider):
         if name.startswith("_"):
             raise AttributeError(name)
         return getattr(self._made().provider, name)
+
+    @property
+    def real(self) -> trace.TracerProvider:
+        """The provider that it stands for."""
+        return self._made().provider
 
     def _made(self) -> Pipeline:
         with self._lock:
