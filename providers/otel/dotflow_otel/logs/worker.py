@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextlib import AbstractContextManager
 
-    from dotflow_otel.logs.provider import LogOpenTelemetry
+    from dotflow.abc import Log
 
 __all__ = ["WorkerLogs"]
 
@@ -40,11 +41,11 @@ class WorkerLogs(WorkerSide):
         self._tap.open()
         return OfStep(self._tap, carried)
 
-    def provider(self) -> LogOpenTelemetry:
+    def provider(self) -> Log:
         """A log on the provider that is used here."""
-        from dotflow_otel.logs.inner import InnerLog
-
-        return InnerLog(self._begin().provider, self, self._destination.level)
+        inner = importlib.import_module("dotflow_otel.logs.inner")  # by its name: it imports this module in turn
+        made: Log = inner.InnerLog(self._begin().provider, self, self._destination.level)
+        return made
 
     @property
     def is_buffering(self) -> bool:

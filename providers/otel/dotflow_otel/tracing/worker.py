@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
@@ -56,9 +57,10 @@ class WorkerTracing(WorkerSide):
             provider = trace.get_tracer_provider()
             if isinstance(provider, (trace.ProxyTracerProvider, trace.NoOpTracerProvider, _LazyProvider)):
                 return None
-        from dotflow_otel.tracing.inner import InnerTracer
-
-        return InnerTracer(provider, self, cicd=self._destination.cicd)
+        # By its name: it needs the SDK, which most workers never load, and it imports this module in turn.
+        inner = importlib.import_module("dotflow_otel.tracing.inner")
+        made: Tracer = inner.InnerTracer(provider, self, cicd=self._destination.cicd)
+        return made
 
     @property
     def is_buffering(self) -> bool:
