@@ -171,19 +171,5 @@ class Run:
 
         return run_page(self)
 
-    def __getstate__(self) -> dict[str, Any]:
-        left_here = ("ended", "cancelled", "on_cancel")
-        return {
-            **{name: value for name, value in vars(self).items() if name not in left_here},
-            "_has_ended": self.ended.is_set(),
-        }
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        has_ended = state.pop("_has_ended")
-        vars(self).update(state)
-        self.ended, self.cancelled, self.on_cancel = threading.Event(), threading.Event(), None
-        if has_ended:
-            self.ended.set()
-
     def __repr__(self) -> str:
         return f"Run({self.run_id!r}, {self.workflow_name!r}, {str(self.status)!r})"
