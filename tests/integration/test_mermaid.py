@@ -7,6 +7,8 @@ import pytest
 from dotflow import DotFlow, action
 from support import mermaid
 
+pytestmark = pytest.mark.built
+
 NASTY = [
     *("end", "graph", "subgraph", "direction LR", "a direction  TB b", "class t0 failed", "style t0 fill:#f00"),
     *("linkStyle 0 stroke:red", "click t0 call alert()", "flowchart TD", "default", "A:::x", "%% comment"),
