@@ -6,6 +6,7 @@ difference of `2*c*n*n`. So the tests need few tasks, and find what costs an ins
 
 from __future__ import annotations
 
+import gc
 import sys
 from concurrent.futures import Executor, Future
 from typing import TYPE_CHECKING, Any
@@ -66,11 +67,14 @@ def instructions(work: Callable[[], Any]) -> int:
         return trace
 
     before = sys.gettrace()
+    gc.collect()
+    gc.disable()  # a collection runs code of others: finalizers of earlier tests, callbacks of Hypothesis
     sys.settrace(trace)
     try:
         work()
     finally:
         sys.settrace(before)
+        gc.enable()
     return count
 
 
