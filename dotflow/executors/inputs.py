@@ -10,7 +10,7 @@ from dotflow.model.context import Context
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Arguments", "Source", "copied", "given"]
+__all__ = ["Arguments", "Source", "copied", "given", "is_copied"]
 
 Source = Any
 """A Context, for its value; a list of sources, for the list of their values; a dict of sources, for the dict of their values."""
@@ -43,6 +43,11 @@ def copied(value: Any) -> Any:
         return copy(value, memo)
     except RecursionError:
         return _copied_flat(value)
+
+
+def is_copied(value: Any) -> bool:
+    """Whether a copy of this value is another one: it is, or may have in it, what can be changed in place."""
+    return type(value) in _COPIES
 
 
 def _copy_list(value: list[Any], memo: dict[int, Any]) -> list[Any]:

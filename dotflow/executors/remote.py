@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from dotflow.errors import NotPicklable
 from dotflow.executors.attempt import Attempt, Sides, blank_outcome, run_attempt
 from dotflow.executors.inner import inner_runs_of
-from dotflow.executors.inputs import copied
+from dotflow.executors.inputs import is_copied
 from dotflow.executors.relay import LISTENER, Relay
 from dotflow.model.action import named_part
 from dotflow.model.clock import SystemClock
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from dotflow.abc.worker import WorkerSide
     from dotflow.executors.inner import Surroundings
     from dotflow.executors.relay import RelayedCall
+    from dotflow.model.context import Context
     from dotflow.model.outcome import Outcome
     from dotflow.model.run import Run
     from dotflow.model.step import Step
@@ -139,25 +140,25 @@ def run_payload(payload: bytes, on_begin: Callable[[], None] | None = None) -> b
 
 
 def _attempt(step: Step, initial: Any, previous: Any, arguments: Any, *carried: Any) -> Attempt:
-    seen: set[int] = set()
-    inputs = (_own(initial, seen), _own(previous, seen), _own(arguments, seen) if arguments else None)
+    """What came as one pickle may be one thing in several places; each gets its own, as where nothing has to travel."""
+    together: list[Context] = []
+    inputs = [_read(source, together) for source in (initial, previous, arguments or None)]
     attempt = Attempt(step, *inputs, *carried)
-    attempt.owns_inputs = True
+    attempt.owns_inputs = sum(is_copied(context.storage) for context in together) <= 1
     return attempt
 
 
-def _own(source: Any, seen: set[int]) -> Any:
-    """A source as it has arrived, read; each place gets a copy of its own, as it would where nothing has to travel."""
+def _read(source: Any, together: list[Context]) -> Any:
+    """A source as it has arrived, read."""
     kind = type(source)
     if kind is list:
-        return [_own(each, seen) for each in source]
+        return [_read(each, together) for each in source]
     if kind is dict:
-        return {name: _own(each, seen) for name, each in source.items()}
+        return {name: _read(each, together) for name, each in source.items()}
     if kind is Shared:
         return pickle.loads(source.data)  # noqa: S301 - what the coordinator made
-    if id(source) in seen:
-        return copied(source)
-    seen.add(id(source))
+    if source is not None:
+        together.append(source)
     return source
 
 
