@@ -3,7 +3,7 @@
 Per task that runs: `TaskQueued`, then exactly one `TaskStarted` or `TaskRestored`, for each attempt `AttemptStarted` and
 `AttemptEnded` (with a `TaskRetrying` between two attempts), and exactly one `TaskEnded`. A mapped task has no attempts;
 each of its items has all of these events for itself. A task that does not run because of what became of its parents has
-`TaskSkipped` only; one that does not run because the run was stopped or cancelled has none.
+`TaskSkipped` only; one that does not run because the run was stopped or cancelled has none, or, if it was ready by then, `TaskQueued` only.
 """
 
 from __future__ import annotations
