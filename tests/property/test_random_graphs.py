@@ -84,8 +84,7 @@ class Drawing:
             return [Ref([before[-1].number], before[-1].name, before[-1].name, before[-1].name)]
         if all(e.group != entry.group for e in self.entries) and self.chance(3):
             return []  # the first of its group need not say
-        entry.form = self.one_of("single", "list", "list", "dict")
-        count = 1 if entry.form == "single" else self.draw(st.integers(0, 3))
+        count = self.form(entry)
         refs: list[Ref] = []
         for _ in range(count):
             ref = self.ref(entry)
@@ -107,12 +106,22 @@ class Drawing:
         entry.refs = refs
         return refs
 
+    def form(self, entry: Entry) -> int:
+        """How it names its parents; returns how many they are."""
+        entry.form = (
+            self.one_of("list", "dict") if entry.when == "any" else self.one_of("single", "list", "list", "dict")
+        )
+        least = 2 if entry.when == "any" else 0
+        return 1 if entry.form == "single" else self.draw(st.integers(least, 4))
+
     def ref(self, entry: Entry) -> Ref | None:
         candidates = [e for e in self.entries if not (e.key and entry.key)]
         if not candidates:
             return None
         mapped = [e for e in candidates if e.each is not None]
-        target = self.one_of(*(mapped if mapped and self.chance(2) else candidates))
+        handlers = [e for e in candidates if e.when in ("failure", "always")]
+        likely = [each for each in (mapped, handlers) if each]  # what has the most rules
+        target = self.one_of(*(self.one_of(*likely) if likely and self.chance(2) else candidates))
         if target.key is not None:
             members = [e.number for e in self.entries if e.key is not None]
             how = self.one_of("name", "step", "id")
@@ -151,14 +160,15 @@ class Drawing:
             return
         entry.wants_previous = self.chance(2)
         for name, ref in by_name.items():
-            if self.chance(2):
+            if not self.chance(3):
                 entry.fills[name] = (ref.label, self.draw(st.booleans()))
         unknown = [ref for ref in refs if ref.label not in entry.fills and ref.label != ref.name]
         if entry.form == "dict" and unknown:
             entry.wants_previous = True
         needed = {label for label, has_default in entry.fills.values() if not has_default}
-        if entry.when == "any" and len(needed) == len(refs):
-            entry.fills = {name: (label, True) for name, (label, _) in entry.fills.items()}
+        if entry.when == "any" and len(needed) == len(refs):  # one may be missing
+            name = self.one_of(*entry.fills)
+            entry.fills[name] = (entry.fills[name][0], True)
 
 
 @st.composite
@@ -190,7 +200,7 @@ def run_and_judge(plan: Plan, mode: str, executor: str) -> None:
 
 
 @given(planned())
-@settings(SETTINGS, max_examples=400)
+@settings(SETTINGS, max_examples=500)
 def test_each_task_runs_exactly_when_the_rules_say(drawn):
     run_and_judge(*drawn)
 

@@ -135,3 +135,22 @@ def test_behind_all_tasks_of_a_group_values_come_by_task_id_also_behind_one():
         workflow.task.add(clean_up, when="always")
         start(workflow)
     assert seen == [{"numbers": [0, 1, 2]}, {"numbers": [0, 1, 2], "numbers-2": [0, 1, 2]}]
+
+
+def test_what_follows_a_handler_that_did_not_run_is_stopped_as_any_other():
+    workflow, events = graph()
+    workflow.task.add(fails, after=[])
+    workflow.task.add(nothing, name="clean_up", after="fails", when="always")
+    workflow.task.add(nothing, name="after_clean_up", after="clean_up")
+    workflow.task.add(nothing, name="alert", after="clean_up", when="failure")
+    workflow.task.add(nothing, name="after_alert", after="alert")
+    workflow.task.add(nothing, name="other", after=[], group_name="other")
+    assert results(start(workflow)) == {
+        "fails": "failure",
+        "clean_up": "success",
+        "after_clean_up": "success",
+        "alert": "skip",
+        "after_alert": "None",
+        "other": "success",
+    }
+    assert not [kind for kind, task_id in events if task_id == "after_alert"]
