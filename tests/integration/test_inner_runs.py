@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import json
+import logging
 import signal
 import sys
 import threading
@@ -11,11 +13,14 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from dotflow import Config, DotFlow, action
 from dotflow.errors import AttemptCancelled
 from dotflow.events import AttemptEnded, AttemptStarted, WorkflowEnded
-from dotflow.providers import StorageFile
+from dotflow.providers import LogStructlog, MetricsPrometheus, StorageFile, TracerOpenTelemetry
 from dotflow.testing import (
     Calls,
     RecordingLog,
@@ -569,3 +574,80 @@ def test_without_a_storage_that_travels_an_inner_run_in_a_worker_keeps_nothing()
         outer.start(executor="process").raise_for_status()
         assert outer.result_storage() == ["StorageDefault"]
     assert list(storage.kept) == ["w:fan"]
+
+
+# --- the reference providers
+
+
+@action(retry=2)
+def fan_with_telemetry():
+    with DotFlow(name="parts") as parts:
+        parts.task.add(speak)
+        parts.task.add(bad)
+        parts.start().raise_for_status()
+
+
+@action
+def speak():
+    logging.getLogger("of.the.step").warning("hello")
+
+
+@pytest.mark.parametrize("where", ["file", "provider"])
+def test_spans_lines_and_counts_are_the_same_wherever_the_step_runs(where, tmp_path):
+    """`provider`: spans go to a provider of the application's, which no worker has: the coordinator makes them."""
+    found = {}
+    for executor in EXECUTORS:
+        lines, spans = tmp_path / f"{executor}.log", tmp_path / f"{executor}.jsonl"
+        exporter = InMemorySpanExporter()
+        provider = TracerProvider()
+        provider.add_span_processor(SimpleSpanProcessor(exporter))
+        tracer = TracerOpenTelemetry(file=spans) if where == "file" else TracerOpenTelemetry(tracer_provider=provider)
+        metrics = MetricsPrometheus()
+        config = Config(tracer=tracer, log=LogStructlog(output=lines, format="json", capture=True), metrics=metrics)
+        with workflow_of(fan_with_telemetry, config=config) as outer:
+            run = outer.start(executor=executor)
+            assert not run.provider_errors
+            assert not run.dropped
+            counts = Counter(
+                {
+                    (sample.name, *sample.labels.values()): sample.value
+                    for family in metrics.registry.collect()
+                    for sample in family.samples
+                    if sample.name.startswith("dotflow_") and sample.name.endswith(("_total", "_count"))
+                }
+            )
+        written = [json.loads(line) for line in lines.read_text().splitlines()]
+        seen = Counter((line["event"], line.get("workflow"), line.get("task_id")) for line in written)
+        tree = _spans_in(spans) if where == "file" else _spans_of(exporter)
+        assert {trace for _, _, trace in tree} == {run.trace_id}
+        if where == "file":
+            assert {line["trace_id"] for line in written} == {run.trace_id}
+        found[executor] = Counter((name, parent) for name, parent, _ in tree), seen, counts
+    spans, lines, counts = found["inline"]
+    assert spans["workflow parts", "attempt"] == 2
+    assert spans["task bad", "workflow parts"] == 2
+    assert lines["hello", "parts", "speak"] == 2
+    assert counts["dotflow_task_failed_total", "parts", "bad"] == 2
+    assert found["thread"] == found["inline"]
+    assert found["process"] == found["inline"]
+
+
+def _spans_in(file):
+    found = [
+        span
+        for line in file.read_text().splitlines()
+        for resource in json.loads(line)["resourceSpans"]
+        for scope in resource["scopeSpans"]
+        for span in scope["spans"]
+    ]
+    names = {span["spanId"]: span["name"] for span in found}
+    return [(span["name"], names.get(span.get("parentSpanId")), span["traceId"]) for span in found]
+
+
+def _spans_of(exporter):
+    found = exporter.get_finished_spans()
+    names = {span.context.span_id: span.name for span in found}
+    return [
+        (span.name, names.get(span.parent.span_id) if span.parent else None, format(span.context.trace_id, "032x"))
+        for span in found
+    ]
