@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from dotflow.executors.base import Executor
     from dotflow.executors.inner import Surroundings
     from dotflow.executors.inputs import Source
+    from dotflow.executors.relay import RelayedCall
     from dotflow.model.outcome import Outcome
     from dotflow.model.run import Run
     from dotflow.model.task import Task
@@ -526,8 +527,9 @@ class Coordinator:
         self._place_in_time(task, outcome)
         for provider, method, error in outcome.provider_errors:
             self._containment.caught(self._run, provider, method, error)
-        if outcome.inner_runs or outcome.relayed:
-            self._take_over(task, outcome)
+        if outcome.inner is not None:
+            self._take_over(task, *outcome.inner)
+            outcome.inner = None
         may_retry = outcome.error is not None and outcome.result is not TypeResult.CANCELLATION and not outcome.final
         if outcome.error is None and outcome.result is not TypeResult.SKIP:
             self._store(task, outcome)
@@ -545,12 +547,10 @@ class Coordinator:
         if outcome.interrupt is not None:
             raise outcome.interrupt
 
-    def _take_over(self, task: Task, outcome: Outcome) -> None:
+    def _take_over(self, task: Task, records: list[Run], relayed: list[RelayedCall]) -> None:
         """The step has started runs in another process: they belong to the task, and what they had to tell is told here."""
-        task.inner_runs.extend(outcome.inner_runs)
-        handlers = replay(outcome.relayed, self._config, self._dispatch, task.carrier)
-        outcome.inner_runs = outcome.relayed = ()
-        self._dispatch.emit(handlers, task)
+        task.inner_runs.extend(records)
+        self._dispatch.emit(replay(relayed, self._config, self._dispatch, task.carrier), task)
 
     def _store(self, task: Task, outcome: Outcome) -> None:
         """Write the checkpoint; a value that cannot be kept turns the attempt into a failed one, without a retry."""

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dotflow.errors import AttemptCancelled, Skip
-from dotflow.executors.inner import PATIENCE_SECONDS, over
+from dotflow.executors.inner import NONE, PATIENCE_SECONDS
 from dotflow.executors.inputs import copied, given
 from dotflow.model.context import Context
 from dotflow.model.outcome import Outcome
@@ -160,8 +160,10 @@ def _run(attempt: Attempt, clock: Clock, sides: Sides) -> Outcome:
         outcome.skip(reason)
     except BaseException as error:  # noqa: BLE001 - reported, and raised again by the coordinator where it must be
         _fail(outcome, error)
-    inner = over(attempt)
-    if inner is not None and outcome.pid == os.getpid():
+    inner = attempt.inner
+    if inner is None:
+        attempt.inner = NONE
+    elif outcome.pid == os.getpid():
         _finish_inner(inner, outcome)
     outcome.duration_ns = clock.monotonic_ns() - started
     if outcome.pid != _process.pid:

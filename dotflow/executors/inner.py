@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from dotflow.model.run import Run
 
 __all__ = [
+    "NONE",
     "PATIENCE_SECONDS",
     "InnerRuns",
     "OuterAttempt",
     "Surroundings",
     "attempt_around",
     "inner_runs_of",
-    "over",
 ]
 
 PATIENCE_SECONDS: Final = 10.0
@@ -159,8 +159,9 @@ class OuterAttempt(RunningAttempt, Protocol):
 
 
 _lock = threading.Lock()
-_NONE = InnerRuns()  # of the attempts that have ended without any
-_NONE.finish()
+NONE: Final = InnerRuns()
+"""Of the attempts that have ended without any, so they can have none any more."""
+NONE.finish()
 
 
 def inner_runs_of(attempt: OuterAttempt) -> InnerRuns:
@@ -168,15 +169,6 @@ def inner_runs_of(attempt: OuterAttempt) -> InnerRuns:
     with _lock:
         if attempt.inner is None:
             attempt.inner = InnerRuns()
-        return attempt.inner
-
-
-def over(attempt: OuterAttempt) -> InnerRuns | None:
-    """The step has come to its end: its inner runs, if it has any. None: it can have none any more."""
-    with _lock:
-        if attempt.inner is None:
-            attempt.inner = _NONE
-            return None
         return attempt.inner
 
 

@@ -125,14 +125,12 @@ def _read_inner(report: Report, name: str) -> None:
         return
     outcome = report.outcome
     try:
-        records, relayed = pickle.loads(report.inner)  # noqa: S301 - what our own worker made
+        outcome.inner = pickle.loads(report.inner)  # noqa: S301 - what our own worker made
     except Exception as error:  # noqa: BLE001 - of a class that this process does not know
         lost = ProviderFailure(
             type(error).__name__, f"what the runs inside {name!r} had to tell cannot be read: {error}"
         )
         outcome.provider_errors += (("metrics", "relay", lost),)
-    else:
-        outcome.inner_runs, outcome.relayed = tuple(records), tuple(relayed)
 
 
 class _Reader(pickle.Unpickler):

@@ -54,8 +54,8 @@ class Outcome:
     `recorded` is what the step measured itself, by name.
     `reason` is why the step has skipped itself (`result` is `skip`).
     `final` says that another attempt could not go better, whatever the step's `retry` is.
-    `inner_runs` are the records of the runs that the step has started in another process, `relayed` what those have told
-    providers that are in the coordinator's.
+    `inner` is of the runs that the step has started in another process: their records, and the calls of providers that are
+    in the coordinator's.
     """
 
     started_ns: int
@@ -70,8 +70,7 @@ class Outcome:
     final: bool = False
     recorded: dict[str, float] | None = None
     reason: str = ""
-    inner_runs: tuple[Any, ...] = ()
-    relayed: tuple[Any, ...] = ()
+    inner: tuple[list[Any], list[Any]] | None = None
 
     def fail(self, error: BaseException, result: TypeResult = TypeResult.FAILURE) -> Outcome:
         """Make it a failure, and return it."""

@@ -62,9 +62,7 @@ def _shallow(task: Task, of: Task | None = None) -> Task:
     record.span, record._innermost_span = task.span, task.innermost_span  # noqa: SLF001
     record.span_carrier, record.carrier = {}, {}
     if task.outcome is not None:
-        record.outcome = replace(
-            task.outcome, value=None, interrupt=None, provider_errors=(), inner_runs=(), relayed=()
-        )
+        record.outcome = replace(task.outcome, value=None, interrupt=None, provider_errors=(), inner=None)
     return record
 
 
