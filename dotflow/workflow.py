@@ -312,10 +312,7 @@ class DotFlow:
         graph = build(run.tasks, options.mode, options.values, keep_going=options.keep_going)
         checkpoints = self._checkpoints(run, options)
         self.task.latest = run
-        coordinator = self._coordinate(run, graph, checkpoints, options, loop)
         belonging.begin()
-        if began is not None:
-            began(run)
 
         def on_end(ended: Run) -> None:
             callback = options.on_failure if ended.failed else options.on_success
@@ -323,15 +320,15 @@ class DotFlow:
                 name = "on_failure" if ended.failed else "on_success"
                 self._containment.call(ended, "callback", name, lambda: callback(tasks=ended.tasks))
 
-        if options.is_background:
-            try:
+        with belonging.starting():
+            coordinator = self._coordinate(run, graph, checkpoints, options, loop)
+            if began is not None:
+                began(run)
+            if options.is_background:
                 _in_background(run, lambda: belonging.execute(coordinator.execute, on_end))
-            except BaseException:  # no thread could be started
-                belonging.abandon()
-                raise
-        else:
+                return run
             belonging.execute(coordinator.execute, on_end)
-            belonging.check()
+        belonging.check()
         return run
 
     def _new_run(self, mode: Mode, trigger: str) -> Run:

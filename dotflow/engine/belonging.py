@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from dotflow.config import Config
@@ -11,7 +12,7 @@ from dotflow.executors.remote import digest_of, surroundings_there
 from dotflow.model.record import record_of_run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from dotflow.executors.inner import InnerRuns, Surroundings
     from dotflow.model.current import Facts
@@ -126,15 +127,23 @@ class Belonging:
         if self._facts is not None:
             self._facts.note(self._run)
 
-    def abandon(self) -> None:
-        """It has not started after all."""
-        if self._inner is not None:
-            self._inner.remove(self._run, None)
-            self._inner.leave(self._run)
+    @contextmanager
+    def starting(self) -> Iterator[None]:
+        """Around what leads to `execute`: if that raises, the run has not started after all."""
+        try:
+            yield
+        except BaseException:
+            if self._inner is not None:
+                self._inner.remove(self._run, None)
+                self._inner.leave(self._run)
+            raise
 
     def _remove(self, inner: InnerRuns) -> None:
+        if not inner.has(self._run):
+            return
         record = record_of_run(self._run)
-        if inner.remove(self._run, record) and self._facts is not None:
+        inner.remove(self._run, record)
+        if self._facts is not None:
             self._facts.note(record)
 
 

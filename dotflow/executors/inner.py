@@ -91,11 +91,13 @@ class InnerRuns:
             self._unfinished.add(run)
             return True
 
-    def remove(self, run: Run, record: Run | None) -> bool:
-        """No step of it goes on any more, and everybody has been told; what is buffered may still be sent. False: again."""
+    def has(self, run: Run) -> bool:
+        """Whether a run goes on."""
+        return run in self._going
+
+    def remove(self, run: Run, record: Run | None) -> None:
+        """No step of it goes on any more, and everybody has been told; what is buffered may still be sent."""
         with self._changed:
-            if run not in self._going:
-                return False
             self._going.discard(run)
             if record is not None:
                 self.records.append(record)
@@ -103,7 +105,6 @@ class InnerRuns:
             tell = None if self._going else self._on_end
         if tell is not None:
             tell()
-        return True
 
     def leave(self, run: Run) -> None:
         """It has come to its very end."""

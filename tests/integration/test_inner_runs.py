@@ -218,6 +218,20 @@ def test_it_ends_when_its_attempt_has_timed_out_and_before_the_next_begins(execu
 
 
 @pytest.mark.parametrize("executor", IN_PROCESS)
+def test_an_async_step_that_is_given_up_takes_the_run_along_that_it_awaits(executor, steps):
+    @action(timeout=0.5, retry=2)
+    async def fan():
+        await workflow_of(steps.hang(), workflow_id=None, name="parts").start_async()
+
+    workflow_of(fan, config=steps.config()).start(executor=executor)
+    assert steps.happened == [
+        *(("AttemptStarted", 1), ("parts", "cancellation"), ("AttemptEnded", 1)),
+        *(("AttemptStarted", 2), ("parts", "cancellation"), ("AttemptEnded", 2)),
+        ("outer", "failure"),
+    ]
+
+
+@pytest.mark.parametrize("executor", IN_PROCESS)
 @pytest.mark.parametrize("inner", INNER, ids=INNER_IDS)
 def test_it_ends_when_the_run_around_it_is_cancelled(executor, inner, steps):
     outer = workflow_of(steps.fan(inner), good, config=steps.config())
@@ -267,6 +281,21 @@ def test_a_step_that_was_given_up_starts_no_further_run(steps):
     assert refused.wait(LIMIT)
     assert len(outcome) == 2
     assert all("'parts' was given up" in text for text in outcome)
+
+
+def test_a_run_that_cannot_be_started_is_not_waited_for(monkeypatch):
+    def refuse(*_, **__):
+        raise RuntimeError("can't start new thread")
+
+    @action
+    def fan():
+        parts = workflow_of(good, workflow_id=None, name="parts")
+        with monkeypatch.context() as patch:
+            patch.setattr("dotflow.workflow.threading.Thread", refuse)
+            with pytest.raises(RuntimeError, match="new thread"):
+                parts.start("background")
+
+    assert not workflow_of(fan).start().failed
 
 
 @pytest.mark.parametrize("executor", IN_PROCESS)
