@@ -30,7 +30,9 @@ from dotflow.testing import (
     RecordingStorage,
     RecordingTracer,
 )
+from support.inner_steps import hang
 from support.programs import LIMIT, program
+from support.watched import until
 
 EXECUTORS = ("inline", "thread", "process")
 IN_PROCESS = ("inline", "thread")
@@ -172,14 +174,12 @@ class Steps:
         return step
 
     def fan(self, inner, **options):
-        hang = self.hang()
-        if inner["executor"] == "process":
-            from support.inner_steps import hang
+        hangs = hang if inner["executor"] == "process" else self.hang()
 
         @action(name="fan", **options)
         def step():
             with DotFlow(name="parts") as parts:
-                parts.task.add([hang, good])
+                parts.task.add([hangs, good])
                 try:
                     parts.start(**inner)
                 except BaseException as error:
@@ -229,6 +229,23 @@ def test_an_async_step_that_is_given_up_takes_the_run_along_that_it_awaits(execu
         *(("AttemptStarted", 2), ("parts", "cancellation"), ("AttemptEnded", 2)),
         ("outer", "failure"),
     ]
+
+
+@action(timeout=1.5, retry=2)
+def fan_that_hangs(initial_context):
+    with DotFlow(name="parts") as parts:
+        parts.task.add(hang)
+        parts.start(executor=initial_context.storage)
+
+
+@pytest.mark.parametrize("inner", ["inline", "process"])
+def test_with_a_worker_that_is_killed_everything_ends_that_it_has_started(inner, mine):
+    """`mine` finds the processes of the test, and sees to it that none is left."""
+    with workflow_of(fan_that_hangs, initial_context=inner) as outer:
+        run = outer.start(executor="process")
+        assert [error.exception for error in run.tasks[0].errors] == ["AttemptTimeout", "AttemptTimeout"]
+        assert run.tasks[0].inner_runs == []
+    until(lambda: mine() == set())
 
 
 @pytest.mark.parametrize("executor", IN_PROCESS)
