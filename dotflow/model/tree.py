@@ -96,13 +96,14 @@ def _body(tasks: Sequence[Task], *, full: bool) -> list[str]:
 
 
 def _inner(task: Task, *, full: bool) -> Iterator[str]:
-    """The runs that the step has started: of many the last ones, for those tell why it ended as it did."""
-    runs = task.inner_runs
-    shown = runs if full else runs[-_INNER:]
+    """The runs that the step has started: of many the last ones, for those tell why it ended as it did, and some that failed."""
+    runs = [(each, run) for each in (task, *(task.items or ())) for run in each.inner_runs]
+    failed = [found for found in runs[:-_INNER] if found[1].status is TypeStatus.FAILED][-_INNER:]
+    shown = runs if full else [*failed, *runs[-_INNER:]]
     if len(shown) < len(runs):
         yield f"… {len(runs) - len(shown):,} more runs before"
-    for run in shown:
-        yield _headline(run)
+    for each, run in shown:
+        yield _headline(run) if each is task else f"{_headline(run)}  in {one_line(each.task_id)}"
         yield from _body(run.tasks, full=full)
 
 

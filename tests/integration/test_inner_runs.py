@@ -430,15 +430,31 @@ def test_the_tree_shows_it_below_its_task_with_the_cause_of_its_failure(executor
     assert 'raise ValueError("no table")' in error.traceback
 
 
-def test_of_many_runs_inside_a_task_those_are_shown_that_failed():
+def test_of_many_runs_inside_a_task_the_last_are_shown_and_those_that_failed():
     @action
     def fan():
         for number in range(20):
             workflow_of(bad if number in (3, 7) else good, workflow_id=None, name=f"part {number}").start()
 
     tree = workflow_of(fan).start().tree()
-    assert [name for name in ("part 2 ", "part 3 ", "part 7 ", "part 8 ") if name in tree] == ["part 3 ", "part 7 "]
-    assert "18 more runs" in tree
+    assert [number for number in range(20) if f"workflow part {number} " in tree] == [3, 7, 17, 18, 19]
+    assert "15 more runs before" in tree
+
+
+def test_runs_of_items_are_shown_below_the_mapped_task():
+    @action
+    def numbers():
+        return [0, 1]
+
+    @action
+    def fan(number):
+        workflow_of(bad if number else good, workflow_id=None, name="parts").start().raise_for_status()
+
+    outer = workflow_of(numbers)
+    outer.task.add(fan, after="numbers", each=True)
+    lines = [line.strip("├└─│ ") for line in outer.start().tree().splitlines()]
+    assert [line.split()[-1] for line in lines if line.startswith("workflow parts")] == ["fan[0]", "fan[1]"]
+    assert any(line.endswith("ValueError: no table") for line in lines)
 
 
 def test_what_is_kept_of_a_run_has_no_values():
