@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from dotflow.config import Config
 from dotflow.errors import AttemptCancelled
 from dotflow.executors.inner import attempt_around, inner_runs_of
-from dotflow.executors.remote import digest_of, surroundings_there
 from dotflow.model.record import record_of_run
 
 if TYPE_CHECKING:
@@ -33,11 +32,15 @@ class OwnSurroundings:
 
     def stand_in(self, sender: str, sides: bytes) -> tuple[Any, ...]:
         """In another process the config that inner runs have there; in this one, the config itself."""
+        from dotflow.executors.remote import digest_of
+
         return config_there, (sender, digest_of(sides))
 
 
 def config_there(sender: str, digest: str) -> Config:
     """What a step that travelled has in place of the config of its run."""
+    from dotflow.executors.remote import surroundings_there
+
     return _config_of(surroundings_there(sender, digest))
 
 

@@ -13,7 +13,6 @@ from dotflow.engine.ending import flush_all
 from dotflow.engine.graph import FAILED, NOT_STARTED, RUN, SKIPPED, WELL, Items, Node, Scope, decide
 from dotflow.engine.inputs import NodeFacts, inputs_of, value_of
 from dotflow.engine.mapped import items_of, summary
-from dotflow.engine.replay import replay
 from dotflow.errors import AttemptCancelled
 from dotflow.executors.attempt import Attempt, blank_outcome
 from dotflow.executors.inner import PATIENCE_SECONDS, inner_runs_of
@@ -550,6 +549,8 @@ class Coordinator:
     def _take_over(self, task: Task, records: list[Run], relayed: list[RelayedCall]) -> None:
         """The step has started runs in another process: they belong to the task, and what they had to tell is told here."""
         task.inner_runs.extend(records)
+        from dotflow.engine.replay import replay  # here, because few steps start runs
+
         self._dispatch.emit(replay(relayed, self._config, self._dispatch, task.carrier), task)
 
     def _store(self, task: Task, outcome: Outcome) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -210,6 +209,8 @@ def _end(label: str, parent: _Told) -> ParentEnd:
 
 
 def _sent_end(label: str, parent: _Told) -> ParentEnd | bytes:
+    import pickle  # here, because only what is sent to other processes needs it
+
     if parent.kept is None:
         end = _end(label, parent)
         return pickle.dumps(end) if end.items else end

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from contextvars import ContextVar
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -122,6 +121,8 @@ class SentFacts:
 
     def current(self, attempt: int) -> Current:
         """What is known of the task, in this attempt."""
+        import pickle  # here, because most steps do not ask
+
         parents = {
             label: pickle.loads(end) if isinstance(end, bytes) else end  # noqa: S301 - what the coordinator made
             for label, end in self._parents

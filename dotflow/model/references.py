@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -113,6 +112,8 @@ class TaskIndex:
 
     def _nearest(self, name: str) -> str:
         known = list(dict.fromkeys([*self._by_name, *self._by_id]))
+        import difflib  # here, because it is for an error only
+
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         if near:
             return f"; did you mean {near[0]!r}?"
