@@ -189,7 +189,9 @@ class Node:
 
     def all_parents(self) -> list[Node]:
         """The parents, those included whose items its own go along with."""
-        return list(dict.fromkeys([*self.parents, *self.along()]))
+        if self.items is None:
+            return self.parents
+        return list(dict.fromkeys(parent for _, parents in self.edges for parent in parents))
 
     def each_edges(self) -> list[tuple[Parent, tuple[Node, ...]]]:
         """The parents whose values it runs over."""
@@ -256,7 +258,7 @@ def build(
         nodes.append(node)
         try:
             _connect(node, group, by_id, is_parallel=mode == PARALLEL, is_graph=named)
-            parents = node.all_parents() if node.items is not None else node.parents
+            parents = node.all_parents()
             task.parents = tuple([parent.task for parent in parents])
             if binds and (task.spec.parameters or task.spec.takes_rest):
                 node.fillings = bind(task, [parent for parent, _ in _edges(node)], params or {})

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-import multiprocessing
 import os
 import signal
 import time
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
@@ -20,6 +17,7 @@ from dotflow.abc import Notify
 from dotflow.errors import WorkerDied
 from dotflow.events import TaskEnded
 from dotflow.providers import LogStructlog, MetricsPrometheus, TracerOpenTelemetry
+from support.everywhere import EXECUTORS, PROCESS_POOL
 from support.otlp import OtlpEndpoint
 
 if TYPE_CHECKING:
@@ -49,7 +47,6 @@ KINDS = (
 )
 TASKS = [(kind, kind.name if n == 0 else f"{kind.name}-{n + 1}") for kind in KINDS for n in range(kind.count)]
 GROUPS = ("north", "south", "west")
-PROCESS_POOL = "process pool of the user's"  # one death in it ends all of its workers
 
 
 def make_step(kind: Kind, coordinator_pid: int):
@@ -93,46 +90,6 @@ class Told(Notify):
 
     def hook_status_task(self, task) -> None:
         self.told.append((task.task_id, task.status.value, task.attempt))
-
-
-@contextmanager
-def no_executor():
-    yield None
-
-
-@contextmanager
-def dask_executor():
-    distributed = pytest.importorskip("distributed", reason="SKIPPED: install dotflow-sdk[dask] to test Dask as well")
-    with (
-        distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, host="127.0.0.1"
-        ) as cluster,
-        distributed.Client(cluster) as client,
-    ):
-        yield client.get_executor()
-
-
-def process_pool():
-    return ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn"))
-
-
-EXECUTORS = [
-    ("sequential", "inline", no_executor),
-    ("sequential", None, no_executor),
-    ("sequential", "thread", no_executor),
-    ("sequential_group", None, no_executor),
-    ("sequential_group", "thread", no_executor),
-    ("background", None, no_executor),
-    ("background", "process", no_executor),
-    ("parallel", None, no_executor),
-    ("parallel", "inline", no_executor),
-    ("parallel", "thread", no_executor),
-    ("parallel", "thread pool of the user's", lambda: ThreadPoolExecutor(8)),
-    ("parallel", PROCESS_POOL, process_pool),
-    ("sequential_group", PROCESS_POOL, process_pool),
-    ("parallel", "Dask", dask_executor),
-    ("sequential_group", "Dask", dask_executor),
-]
 
 
 class Seen(NamedTuple):
@@ -283,13 +240,7 @@ def test_there_are_forty_tasks():
     assert len(TASKS) == 40
 
 
-@pytest.mark.parametrize(
-    ("mode", "where", "make"),
-    [
-        pytest.param(mode, where, make, id=f"{mode}-{where}", marks=[pytest.mark.long] if where == "Dask" else [])
-        for mode, where, make in EXECUTORS
-    ],
-)
+@pytest.mark.parametrize(("mode", "where", "make"), EXECUTORS)
 def test_the_same_tasks_tell_the_same_everywhere(tmp_path, mode, where, make):
     with make() as given:
         seen = run_all(tmp_path, mode, given or where, where)

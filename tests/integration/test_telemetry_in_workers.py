@@ -91,7 +91,7 @@ class Wrapped(Executor):
 
 @contextmanager
 def dask_threads():
-    with Client(processes=False, n_workers=1, threads_per_worker=2, dashboard_address=None) as client:
+    with Client(processes=False, n_workers=1, threads_per_worker=2, dashboard_address="127.0.0.1:0") as client:
         yield client.get_executor()
 
 

@@ -111,11 +111,11 @@ def _decode(request: ExportTraceServiceRequest) -> list[ReceivedSpan]:
             end_ns=span.end_time_unix_nano,
             status=span.status.code,
             status_message=span.status.message,
-            attributes=_attributes(span.attributes),
-            events=[(e.name, e.time_unix_nano, _attributes(e.attributes)) for e in span.events],
+            attributes=attributes_of(span.attributes),
+            events=[(e.name, e.time_unix_nano, attributes_of(e.attributes)) for e in span.events],
             links=[(link.trace_id.hex(), link.span_id.hex()) for link in span.links],
             scope=scoped.scope.name,
-            resource=_attributes(resource.resource.attributes),
+            resource=attributes_of(resource.resource.attributes),
         )
         for resource in request.resource_spans
         for scoped in resource.scope_spans
@@ -123,8 +123,19 @@ def _decode(request: ExportTraceServiceRequest) -> list[ReceivedSpan]:
     ]
 
 
-def _attributes(pairs: Any) -> dict[str, Any]:
-    return {pair.key: getattr(pair.value, pair.value.WhichOneof("value")) for pair in pairs}
+def attributes_of(pairs: Any) -> dict[str, Any]:
+    """OTLP's list of keys and values as a dict of plain data."""
+    return {pair.key: value_of(pair.value) for pair in pairs}
+
+
+def value_of(value: Any) -> Any:
+    """What an OTLP `AnyValue` holds, as plain data."""
+    kind = value.WhichOneof("value")
+    if kind == "array_value":
+        return [value_of(item) for item in value.array_value.values]
+    if kind == "kvlist_value":
+        return attributes_of(value.kvlist_value.values)
+    return getattr(value, kind) if kind else None
 
 
 # --- collectors that are down

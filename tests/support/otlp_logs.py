@@ -14,7 +14,7 @@ from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, LogRecordExporter, LogRecordExportResult
 
 from dotflow import Config, DotFlow, action
-from support.otlp import OtlpEndpoint
+from support.otlp import OtlpEndpoint, attributes_of, value_of
 
 mine = logging.getLogger("mine")
 
@@ -99,7 +99,7 @@ def decode(request: ExportLogsServiceRequest) -> list[ReceivedRecord]:
     return [
         ReceivedRecord(
             event=record.event_name,
-            body=_value(record.body),
+            body=value_of(record.body),
             severity=record.severity_number,
             severity_text=record.severity_text,
             time_ns=record.time_unix_nano,
@@ -107,28 +107,15 @@ def decode(request: ExportLogsServiceRequest) -> list[ReceivedRecord]:
             trace_id=record.trace_id.hex(),
             span_id=record.span_id.hex(),
             flags=record.flags,
-            attributes=_attributes(record.attributes),
+            attributes=attributes_of(record.attributes),
             dropped_attributes=record.dropped_attributes_count,
             scope=scoped.scope.name,
-            resource=_attributes(resource.resource.attributes),
+            resource=attributes_of(resource.resource.attributes),
         )
         for resource in request.resource_logs
         for scoped in resource.scope_logs
         for record in scoped.log_records
     ]
-
-
-def _value(value: Any) -> Any:
-    kind = value.WhichOneof("value")
-    if kind == "array_value":
-        return [_value(item) for item in value.array_value.values]
-    if kind == "kvlist_value":
-        return _attributes(value.kvlist_value.values)
-    return getattr(value, kind) if kind else None
-
-
-def _attributes(pairs: Any) -> dict[str, Any]:
-    return {pair.key: _value(pair.value) for pair in pairs}
 
 
 @contextmanager
