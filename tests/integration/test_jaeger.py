@@ -31,7 +31,9 @@ def jaeger():
 
 @pytest.fixture
 def config(jaeger):
-    return {"tracer": TracerOpenTelemetry(SERVICE, endpoint=jaeger.endpoint)}
+    tracer = TracerOpenTelemetry(SERVICE, endpoint=jaeger.endpoint)
+    yield {"tracer": tracer}
+    tracer.close(5.0)
 
 
 def tree(spans) -> dict:

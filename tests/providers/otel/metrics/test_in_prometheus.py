@@ -46,7 +46,7 @@ def bad():
 
 @action(timeout=0.05)
 def slow():
-    threading.Event().wait(LIMIT)
+    threading.Event().wait(5)  # far longer than its time; it ends unseen
 
 
 def series_of(prometheus, job, at):
@@ -105,6 +105,7 @@ def test_prometheus_has_the_same_series_over_both_roads(binary):
         assert seen <= found
         pushed.close(5.0)
         scraped.close(5.0)
+        tracer.close(5.0)
 
 
 def test_a_script_that_ends_at_once_is_seen_to_increase(binary):
