@@ -32,8 +32,8 @@ def items_of(node: Node) -> list[Item]:
     """What a mapped task runs over, now that the values are known.
 
     Raises:
-        ItemsError: a value that has no items, lists of different lengths, too many items, or keys that are no text or the same.
-        Exception: what the user's `key` raises.
+        ItemsError: a value that has no items, lists of different lengths, too many items, keys that are no text or the same, or
+            a `key` that raises.
     """
     columns: list[tuple[str, list[Any]]] = []
     keys: list[str] | None = None
@@ -112,7 +112,17 @@ def _count(columns: list[tuple[str, list[Any]]]) -> int:
 
 
 def _keys(make: Callable[..., Any], columns: list[tuple[str, list[Any]]]) -> list[str]:
-    return [_text(make(*items)) for items in zip(*(column for _, column in columns), strict=True)]
+    keys = []
+    for number, items in enumerate(zip(*(column for _, column in columns), strict=True)):
+        try:
+            keys.append(_text(make(*items)))
+        except ItemsError:
+            raise
+        except Exception as error:
+            raise ItemsError(
+                f"key= raised {type(error).__name__} for item {number}: {error}. It is called with the item, and returns its key"
+            ) from error
+    return keys
 
 
 def _text(key: object) -> str:

@@ -186,7 +186,10 @@ def test_a_function_makes_keys_of_the_items_side_by_side():
         (lambda item: item % 2, "two items have the key '1': keys must differ"),
         (lambda item: "", "key '' of an item: a key becomes a non-empty text that UTF-8 can hold"),
         (lambda item: "\ud800", "key '\\ud800' of an item: a key becomes a non-empty text that UTF-8 can hold"),
-        (lambda item: 1 // (item - 3), "integer division or modulo by zero"),
+        (
+            lambda item: 1 // (item - 3),
+            "key= raised ZeroDivisionError for item 2: integer division or modulo by zero. It is called with the item, and returns its key",
+        ),
     ],
 )
 def test_keys_that_are_none_fail_the_task_before_an_item_runs(key, message):
@@ -201,6 +204,17 @@ def test_keys_of_a_mapping_that_are_alike_as_text_are_refused():
 
 def test_a_key_that_is_as_long_as_a_novel_is_not_told_in_full():
     assert len(mapped(over([1, 2], key=lambda item: "k" * 100_000)).error.message) < 200
+
+
+def test_a_key_that_raises_says_that_it_was_the_key_and_for_which_item():
+    task = mapped(over([{"id": 1}, {"name": 2}], key=lambda item: item["id"]))
+    (error,) = task.errors
+    assert (error.exception, error.message) == (
+        "ItemsError",
+        "key= raised KeyError for item 1: 'id'. It is called with the item, and returns its key",
+    )
+    assert 'key=lambda item: item["id"]' in error.traceback
+    assert not task.items
 
 
 # --- side by side
