@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dotflow.model.binding import mismatches
+from dotflow.model.binding import mismatches, name_of
 from dotflow.model.wiring import SUCCESS
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def _facts(node: Node, mode: str) -> Iterator[str]:
     if wiring.when != SUCCESS:
         yield f"when {wiring.when}"
     if wiring.is_mapped:
-        over = ", ".join(parent.label for parent, _ in node.each_edges())
+        over = ", ".join(name_of(parent) for parent, _ in node.each_edges())
         yield f"once for each item of {over}"
     if options.retry > 1:
         yield f"up to {options.retry} attempts{' each' * wiring.is_mapped}"

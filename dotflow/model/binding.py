@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dotflow.model.task import Task
     from dotflow.model.wiring import Parent
 
-__all__ = ["Filling", "bind", "check_wiring", "mismatches"]
+__all__ = ["Filling", "bind", "check_wiring", "mismatches", "name_of"]
 
 
 _DEFAULT = "default"
@@ -71,7 +71,7 @@ def bind(task: Task, parents: Sequence[Parent], start_params: Mapping[str, Any])
     is_free = len(parents) == 1 and not step.wants_previous and not any(f.parent is not None for f in found)
     if len(empty) == 1 and is_free:
         (left,), (parent,) = empty, parents
-        filling = Filling(left, has_default=False, parent=parent, source=_named(parent))
+        filling = Filling(left, has_default=False, parent=parent, source=name_of(parent))
         found = [filling if f.parameter == left else f for f in found]
     elif empty:
         raise StepSignatureError(_unfilled(task, empty, parents))
@@ -97,7 +97,7 @@ def _filling(
             "start(params=)"
         )
     if parent is not None:
-        return Filling(name, default, parent, source=_named(parent))
+        return Filling(name, default, parent, source=name_of(parent))
     for params, source in ((start_params, "start(params=)"), (task.wiring.params, "params")):
         if name in params:
             return Filling(name, default, value=params[name], source=source)
@@ -139,7 +139,8 @@ def _cannot_be(given: Any, want: Any) -> bool:
         return False
 
 
-def _named(parent: Parent) -> str:
+def name_of(parent: Parent) -> str:
+    """What a parent is called where it is said what fills what."""
     return f"{parent.name}[*]" if parent.is_family else parent.tasks[0].task_id
 
 
