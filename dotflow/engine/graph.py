@@ -6,7 +6,7 @@ import heapq
 from typing import TYPE_CHECKING, Any, Final
 
 from dotflow.errors import StepSignatureError
-from dotflow.model.binding import bind
+from dotflow.model.binding import NO_PARENT, NONE_IMPLIED, bind
 from dotflow.model.modes import PARALLEL
 from dotflow.model.wiring import ANY, FAILURE, HANDLERS, SUCCESS, UNWIRED, Parent
 
@@ -243,6 +243,7 @@ def build(
     """
     named = any(task.wiring.after is not None for task in tasks)
     only_line = Line() if named and mode != PARALLEL else None
+    without = NONE_IMPLIED if mode == PARALLEL and not named else NO_PARENT
     groups: dict[str, _Group] = {}
     by_id: dict[str, Node] = {}
     nodes: list[Node] = []
@@ -261,7 +262,7 @@ def build(
             parents = node.all_parents()
             task.parents = tuple([parent.task for parent in parents])
             if binds and (task.spec.parameters or task.spec.takes_rest):
-                node.fillings = bind(task, [parent for parent, _ in _edges(node)], params or {})
+                node.fillings = bind(task, [parent for parent, _ in _edges(node)], params or {}, without=without)
                 _check_any(node)
         except StepSignatureError as error:
             wrong.append(str(error))

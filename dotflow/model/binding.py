@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from dotflow.errors import StepSignatureError
 
@@ -14,8 +14,11 @@ if TYPE_CHECKING:
     from dotflow.model.task import Task
     from dotflow.model.wiring import Parent
 
-__all__ = ["Filling", "bind", "check_wiring", "mismatches", "name_of"]
+__all__ = ["NONE_IMPLIED", "NO_PARENT", "Filling", "bind", "check_wiring", "mismatches", "name_of"]
 
+
+NO_PARENT: Final = "it has no parent"
+NONE_IMPLIED: Final = "it names no parent, and in a list the mode 'parallel' implies none"
 
 _DEFAULT = "default"
 
@@ -53,8 +56,10 @@ def check_wiring(task: Task) -> None:
                 raise StepSignatureError(f"after={parent.label!r} of task {task.task_id!r}: {_none_takes(task, taken)}")
 
 
-def bind(task: Task, parents: Sequence[Parent], start_params: Mapping[str, Any]) -> list[Filling]:
-    """What fills each parameter of the task's step, in the order of its signature.
+def bind(
+    task: Task, parents: Sequence[Parent], start_params: Mapping[str, Any], *, without: str = NO_PARENT
+) -> list[Filling]:
+    """What fills each parameter of the task's step, in the order of its signature. `without` says why it has no parents.
 
     Raises:
         StepSignatureError: a parameter that nothing fills, or that a parent and `start(params=)` would fill both.
@@ -74,7 +79,7 @@ def bind(task: Task, parents: Sequence[Parent], start_params: Mapping[str, Any])
         filling = Filling(left, has_default=False, parent=parent, source=name_of(parent))
         found = [filling if f.parameter == left else f for f in found]
     elif empty:
-        raise StepSignatureError(_unfilled(task, empty, parents))
+        raise StepSignatureError(_unfilled(task, empty, parents, without))
     if step.takes_rest:
         named = {parameter.name for parameter in step.parameters}
         for name, value in wiring.params.items():
@@ -150,11 +155,11 @@ def _none_takes(task: Task, taken: set[str]) -> str:
     return f"step {task.spec.name!r} has no such parameter; it takes {', '.join(sorted(taken))}"
 
 
-def _unfilled(task: Task, empty: Sequence[str], parents: Sequence[Parent]) -> str:
+def _unfilled(task: Task, empty: Sequence[str], parents: Sequence[Parent], without: str) -> str:
     names = ", ".join(repr(name) for name in empty)
     have = ", ".join(repr(parent.name) for parent in parents)
     first = empty[0]
-    have = f"its parents: {have}" if parents else "it has no parent"
+    have = f"its parents: {have}" if parents else without
     return (
         f"nothing fills {names} of task {task.task_id!r} ({have}): name a parent for it, after={{{first!r}: …}}, give it a "
         f"value with params={{{first!r}: …}}, or give it a default"

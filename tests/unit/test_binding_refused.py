@@ -292,7 +292,7 @@ REFUSED: list[Refusal] = [
         "parallel list unfilled",
         [(rows, {}), (takes_any, {})],
         StepSignatureError,
-        "nothing fills 'anything' of task 'takes_any' (it has no parent): name a parent for it, after={'anything': …}, give it a value with params={'anything': …}, or give it a default",
+        "nothing fills 'anything' of task 'takes_any' (it names no parent, and in a list the mode 'parallel' implies none): name a parent for it, after={'anything': …}, give it a value with params={'anything': …}, or give it a default",
         {"mode": "parallel"},
     ),
     Refusal(

@@ -88,6 +88,17 @@ def test_it_warns_of_two_classes_that_cannot_fit():
     assert workflow.check().splitlines()[-1] == "warning: load.converted is a dict, but files returns a list"
 
 
+def test_a_list_in_parallel_has_no_parents_and_the_error_says_why():
+    workflow = DotFlow(name="list")
+    workflow.task.add(files, params={"folder": "in"}).add(load)
+    with pytest.raises(StepSignatureError) as caught:
+        workflow.check(mode="parallel")
+    assert str(caught.value).startswith(
+        "nothing fills 'converted' of task 'load' (it names no parent, and in a list the mode 'parallel' implies none): name "
+        "a parent for it, after={'converted': …}"
+    )
+
+
 def test_all_that_is_wrong_is_told_at_once():
     workflow = DotFlow(name="list")
     workflow.task.add(files).add(convert)
