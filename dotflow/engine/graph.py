@@ -241,9 +241,12 @@ def build(
         StepSignatureError: naming everything that is wrong: a parameter that nothing fills, a key of `params` that no task
             takes, a task that does not say what it comes after where others do.
     """
-    named = any(task.wiring.after is not None for task in tasks)
+    wirings = [task.wiring for task in tasks if task.wiring is not UNWIRED]
+    named = any(wiring.after is not None for wiring in wirings)
     only_line = Line() if named and mode != PARALLEL else None
     without = NONE_IMPLIED if mode == PARALLEL and not named else NO_PARENT
+    # Where each comes after the one before, no two of a group are ready at once: they need no line.
+    takes_turns = mode != PARALLEL and any(wiring.is_mapped or wiring.is_handler for wiring in wirings)
     groups: dict[str, _Group] = {}
     by_id: dict[str, Node] = {}
     nodes: list[Node] = []
@@ -251,7 +254,7 @@ def build(
     for number, task in enumerate(tasks):
         group = groups.get(task.group_name)
         if group is None:
-            line = only_line if named else None if mode == PARALLEL else Line()
+            line = only_line if named else Line() if takes_turns else None
             group = groups[task.group_name] = _Group(line)
         node = Node(task, number * _ITEMS, group.scope, group.line)
         if task.wiring is not UNWIRED and task.wiring.each is not None:
