@@ -23,7 +23,7 @@ from dotflow.model.wiring import ALWAYS, HANDLERS, SUCCESS
 from dotflow.toolkit.log_fields import ids_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from dotflow.config import Config
     from dotflow.engine.background_queue import BackgroundQueue
@@ -356,7 +356,8 @@ class Coordinator:
 
     def _let_go_of(self, node: Node) -> None:
         """A node has ended: its children, its parents' values, its line and the task that it is an item of are told."""
-        self._tell(node.children)
+        if node.children is not None:
+            self._tell(node.children)
         if node.items is not None and not node.items.opened:
             self._tell(node.items.followers)
         for parent in node.parents:
@@ -397,11 +398,7 @@ class Coordinator:
         for number, item in enumerate(found):
             child = node.item(task.item(item.key), number, scope, item.given)
             child.task.parents = tuple([parent.task for parent in item.parents])
-            for parent in item.parents:
-                if parent.ending is None:
-                    child.wait_for(parent)
-                else:
-                    child.parents.append(parent)
+            child.follow(item.parents)
             items.nodes.append(child)
         task.items, items.left, items.opened = [child.task for child in items.nodes], len(items.nodes), True
         for child in items.nodes:
@@ -606,7 +603,7 @@ class Coordinator:
             else:
                 node.ending = WELL
                 node.value = task._current_context if not task.spec.is_class else value_of(task)  # noqa: SLF001
-                if node.children:
+                if node.children is not None:
                     self._share(node)
             if dispatch.task_completed:
                 dispatch.emit(dispatch.task_completed, task)
@@ -629,7 +626,7 @@ class Coordinator:
     def _share(self, node: Node) -> None:
         """A value that several attempts get is pickled once."""
         children = node.children
-        if node.value is not None and (len(children) > 1 or (children and children[0].items is not None)):
+        if node.value is not None and children and (len(children) > 1 or children[0].items is not None):
             node.value._pickled = Pickled(len(children))  # noqa: SLF001
 
     def _call_back(self, task: Task, callback: Callable[..., object]) -> None:
@@ -713,7 +710,7 @@ def _ended_with_the_program(cause: KeyboardInterrupt | SystemExit) -> ErrorInfo:
     return ErrorInfo(name, message, f"{name}: {message}\n")
 
 
-def _lead_handlers(parents: list[Node]) -> bool:
+def _lead_handlers(parents: Sequence[Node]) -> bool:
     """Whether what follows only these starts although something has failed."""
     for parent in parents:  # noqa: SIM110 - all() takes longer, and this is asked for every task
         if not parent.leads_handlers:

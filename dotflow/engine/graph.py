@@ -151,8 +151,8 @@ class Node:
         self.line = line
         self.when = task.wiring.when
         self.waiting = 0
-        self.parents: list[Node] = []
-        self.children: list[Node] = []
+        self.parents: tuple[Node, ...] = ()
+        self.children: list[Node] | None = None  # the last of a list has none, nor have most items
         self.ending: str | None = None
         self.has_run = self.entered = self.after_handlers = self.orders_only = False
         self.edges: tuple[tuple[Parent, tuple[Node, ...]], ...] = ()
@@ -178,10 +178,19 @@ class Node:
         return node
 
     def wait_for(self, parent: Node) -> None:
-        """Add an edge."""
-        self.parents.append(parent)
-        parent.children.append(self)
+        """Add what it waits for, which is a parent already."""
+        if parent.children is None:
+            parent.children = [self]
+        else:
+            parent.children.append(self)
         self.waiting += 1
+
+    def follow(self, parents: tuple[Node, ...]) -> None:
+        """Make these its parents, and wait for those that have not ended yet."""
+        self.parents = parents
+        for parent in parents:
+            if parent.ending is None:
+                self.wait_for(parent)
 
     def along(self) -> list[Node]:
         """The mapped parents whose items its own go along with, one by one."""
@@ -224,6 +233,11 @@ class _Group:
         self.members: list[Node] = []
         self.last: Node | None = None
 
+    def add(self, node: Node) -> None:
+        self.members.append(node)
+        if node.when not in HANDLERS:
+            self.last = node
+
 
 def build(
     tasks: Sequence[Task],
@@ -243,10 +257,11 @@ def build(
     """
     wirings = [task.wiring for task in tasks if task.wiring is not UNWIRED]
     named = any(wiring.after is not None for wiring in wirings)
-    only_line = Line() if named and mode != PARALLEL else None
-    without = NONE_IMPLIED if mode == PARALLEL and not named else NO_PARENT
+    follows = mode != PARALLEL
+    only_line = Line() if named and follows else None
+    without = NO_PARENT if named or follows else NONE_IMPLIED
     # Where each comes after the one before, no two of a group are ready at once: they need no line.
-    takes_turns = mode != PARALLEL and any(wiring.is_mapped or wiring.is_handler for wiring in wirings)
+    takes_turns = follows and any(wiring.is_mapped or wiring.is_handler for wiring in wirings)
     groups: dict[str, _Group] = {}
     by_id: dict[str, Node] = {}
     nodes: list[Node] = []
@@ -261,21 +276,20 @@ def build(
             node.items = Items()
         nodes.append(node)
         try:
-            _connect(node, group, by_id, is_parallel=mode == PARALLEL, is_graph=named)
-            parents = node.all_parents()
-            task.parents = tuple([parent.task for parent in parents])
+            if task.wiring is not UNWIRED or named:
+                by_id[task.task_id] = node
+                _connect(node, group, by_id, follows=follows, is_graph=named)
+                task.parents = tuple([parent.task for parent in node.all_parents()])
+            elif follows and group.last is not None:  # nothing else can concern it
+                node.follow((group.last,))
+                task.parents = (group.last.task,)
             if binds and (task.spec.parameters or task.spec.takes_rest):
-                node.fillings = bind(task, [parent for parent, _ in _edges(node)], params or {}, without=without)
-                _check_any(node)
+                _fill(node, params or {}, without)
         except StepSignatureError as error:
             wrong.append(str(error))
-        if keep_going and not named and node.parents and not task.wiring.is_handler:
-            node.orders_only = not _takes_from(node)
-        if named:
-            by_id[task.task_id] = node
-        group.members.append(node)
-        if not task.wiring.is_handler:
-            group.last = node
+        group.add(node)
+    if keep_going and not named:
+        _only_order(nodes)
     wrong += _not_taken(nodes, params or {})
     if wrong:
         raise StepSignatureError("\n".join(wrong))
@@ -283,19 +297,31 @@ def build(
     return Graph(nodes, lines)
 
 
-def _connect(node: Node, group: _Group, by_id: Mapping[str, Node], *, is_parallel: bool, is_graph: bool) -> None:
+def _fill(node: Node, params: Mapping[str, Any], without: str) -> None:
+    """What the parameters of its step get."""
+    node.fillings = bind(node.task, [parent for parent, _ in _edges(node)], params, without=without)
+    _check_any(node)
+
+
+def _only_order(nodes: Sequence[Node]) -> None:
+    """Where the run keeps going, a task that takes nothing of the one before it runs although that failed."""
+    for node in nodes:
+        if node.parents and node.when not in HANDLERS:
+            node.orders_only = not _takes_from(node)
+
+
+def _connect(node: Node, group: _Group, by_id: Mapping[str, Node], *, follows: bool, is_graph: bool) -> None:
     wiring = node.task.wiring
     if wiring.after is not None:
         _name(node, wiring.after, by_id)
     elif wiring.is_handler:
-        for parent in group.members:
-            node.wait_for(parent)
+        node.follow(tuple(group.members))
     elif is_graph and group.last is not None:
         raise StepSignatureError(
             f"task {node.task.task_id!r} does not say what it comes after, as others of this workflow do: name its parents "
             "with after=, or after=[] for none"
         )
-    elif not is_parallel and group.last is not None:
+    elif follows and group.last is not None:
         _follow(node, group.last)
     if wiring.when != SUCCESS and not node.waiting:
         raise StepSignatureError(
@@ -314,8 +340,7 @@ def _name(node: Node, after: Sequence[Parent], by_id: Mapping[str, Node]) -> Non
         if parent.items is not None:
             parent.items.followers.append(node)
             node.waiting += 1
-    for parent in dict.fromkeys(each for named, nodes in node.edges if id(named) not in over for each in nodes):
-        node.wait_for(parent)
+    node.follow(tuple(dict.fromkeys(each for named, nodes in node.edges if id(named) not in over for each in nodes)))
 
 
 def _follow(node: Node, before: Node) -> None:
@@ -323,7 +348,7 @@ def _follow(node: Node, before: Node) -> None:
     if node.items is not None:
         _name(node, (Parent(before.task.name, before.task.name, (before.task,)),), {before.task.task_id: before})
     else:
-        node.wait_for(before)
+        node.follow((before,))
 
 
 def _check_each(node: Node) -> None:
