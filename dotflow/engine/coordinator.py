@@ -181,7 +181,7 @@ class Coordinator:
     def _take(self, node: Node) -> None:
         """A node has a slot: run it, unless its result is there already, or it must not start any more."""
         if not node.task.attempt:
-            if self._must_not_start(node):
+            if (node.scope.stopped or self._cancelling or node.owner is not None) and self._must_not_start(node):
                 self._leave_out(node, NOT_STARTED)
                 self._tell_children()
                 return
@@ -241,21 +241,26 @@ class Coordinator:
     # --- the graph
 
     def _settle(self, node: Node) -> None:
-        """All parents of a node have ended: decide what becomes of it."""
+        """All parents of a node have ended: decide what becomes of it. If it runs, it goes to its line, and from there to a slot."""
         if self._has_handlers and node.owner is None:
             parents = node.parents if node.items is None else node.all_parents()
             node.after_handlers = bool(parents) and _lead_handlers(parents)
         decision = self._decision(node)
         if decision != RUN:
             self._leave_out(node, decision)
-        elif node.items is None:
-            self._enqueue(node)
-        elif node.line is None:
-            self._open_items(node)
+            return
+        if node.items is None:
+            node.task.queued_ns = self._now()
+            if self._dispatch.task_queued:
+                self._dispatch.emit(self._dispatch.task_queued, node.task)
+        if node.line is not None:
+            node.entered = True
+            if not node.line.enter(node):
+                return  # until its turn comes
+        if node.items is None:
+            self._ready.append(node)
         else:
-            node.entered = True  # it opens when its turn comes
-            if node.line.enter(node):
-                self._take_turn(node)
+            self._take_turn(node)
 
     def _decision(self, node: Node) -> str:
         stopped = node.scope.stopped or (node.owner is not None and self._is_stopped(node))
@@ -293,7 +298,7 @@ class Coordinator:
     def _must_not_start(self, node: Node) -> bool:
         if self._cancelling and (self._ending or (node.owner or node).when != ALWAYS):
             return True
-        return (node.scope.stopped or node.owner is not None) and self._is_stopped(node) and not node.is_exempt
+        return self._is_stopped(node) and not node.is_exempt
 
     def _leave_out(self, node: Node, decision: str) -> None:
         """A node will not run."""
@@ -309,26 +314,12 @@ class Coordinator:
             self._dispatch.emit(self._dispatch.task_skipped, task)
         self._done.append(node)
 
-    def _enqueue(self, node: Node) -> None:
-        """A node is ready: it goes to its line, and from there to a slot."""
-        task = node.task
-        task.queued_ns = self._now()
-        if self._dispatch.task_queued:
-            self._dispatch.emit(self._dispatch.task_queued, task)
-        line = node.line
-        if line is None:
-            self._ready.append(node)
-            return
-        node.entered = True
-        if line.enter(node):
-            self._ready.append(node)
-
     def _tell_children(self) -> None:
         """Tell the children of what has ended, and what that ends in turn."""
         done, opened, left = self._done, self._opened, self._left
         while done or opened or left:
             if opened:
-                self._tell(opened.popleft().followers)
+                self._tell_followers(opened.popleft())
             elif done:
                 self._let_go_of(done.popleft())
             else:  # not before: who is next is known when all who could be have entered
@@ -356,10 +347,12 @@ class Coordinator:
 
     def _let_go_of(self, node: Node) -> None:
         """A node has ended: its children, its parents' values, its line and the task that it is an item of are told."""
-        if node.children is not None:
-            self._tell(node.children)
+        for child in node.children or ():
+            child.waiting -= 1
+            if not child.waiting:
+                self._settle(child)
         if node.items is not None and not node.items.opened:
-            self._tell(node.items.followers)
+            self._tell_followers(node.items)
         for parent in node.parents:
             if parent.value is not None and parent.value._pickled is not None:  # noqa: SLF001 - ours, beside the value
                 parent.value._pickled.release()  # noqa: SLF001
@@ -370,8 +363,8 @@ class Coordinator:
             if not node.owner.items.left:
                 self._close_items(node.owner, node.owner.items)
 
-    def _tell(self, waiting: list[Node]) -> None:
-        for node in waiting:
+    def _tell_followers(self, items: Items) -> None:
+        for node in items.followers:
             node.waiting -= 1
             if not node.waiting:
                 self._settle(node)
