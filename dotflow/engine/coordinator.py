@@ -54,6 +54,40 @@ class Coordinator:
     not run any more, and `_opened` the mapped ones that have got their items, whose children have not been told yet.
     """
 
+    # In slots, as an instance with more than 30 attributes in a dict is slow to read.
+    __slots__ = (
+        "_background_queue",
+        "_cancelling",
+        "_checkpoints",
+        "_clock",
+        "_config",
+        "_containment",
+        "_dispatch",
+        "_done",
+        "_draining",
+        "_ending",
+        "_executor",
+        "_failed",
+        "_graph",
+        "_has_handlers",
+        "_interrupts",
+        "_keep_going",
+        "_left",
+        "_log_attaches",
+        "_monotonic_ns",
+        "_open_mapped",
+        "_opened",
+        "_ready",
+        "_retries",
+        "_retry_count",
+        "_run",
+        "_running",
+        "_surroundings",
+        "_time_ns",
+        "_tracer_attaches",
+        "_wake",
+    )
+
     def __init__(
         self,
         run: Run,
@@ -75,6 +109,7 @@ class Coordinator:
         self._config = config
         self._clock = config.clock
         self._time_ns = config.clock.time_ns
+        self._monotonic_ns = config.clock.monotonic_ns
         self._checkpoints = checkpoints
         self._surroundings = surroundings
         self._dispatch = dispatch
@@ -139,7 +174,7 @@ class Coordinator:
             self._run.ended.set()
 
     def _drive_to_the_end(self) -> BaseException | None:
-        started = self._clock.monotonic_ns()
+        started = self._monotonic_ns()
         interrupt: BaseException | None = None
         try:
             self._open()
@@ -218,12 +253,12 @@ class Coordinator:
 
     def _take_back_what_is_due(self) -> None:
         due: list[Node] = []
-        while self._retries and self._retries[0][0] <= self._clock.monotonic_ns():
+        while self._retries and self._retries[0][0] <= self._monotonic_ns():
             due.append(heapq.heappop(self._retries)[2])
         self._ready.extendleft(reversed(due))  # before what has not begun: its delay is over, however much waits
 
     def _until_next_retry(self) -> float:
-        return max(0.0, (self._retries[0][0] - self._clock.monotonic_ns()) / 1e9)
+        return max(0.0, (self._retries[0][0] - self._monotonic_ns()) / 1e9)
 
     def _close(self, started_monotonic_ns: int) -> None:
         run, dispatch = self._run, self._dispatch
@@ -234,7 +269,7 @@ class Coordinator:
         failed = bool(cancelled or self._failed or run.result)
         run.status = TypeStatus.FAILED if failed else TypeStatus.COMPLETED
         run.result = TypeResult.CANCELLATION if cancelled else (TypeResult.FAILURE if failed else TypeResult.SUCCESS)
-        run.duration = (self._clock.monotonic_ns() - started_monotonic_ns) / 1e9
+        run.duration = (self._monotonic_ns() - started_monotonic_ns) / 1e9
         run.finished_ns = self._now()
         dispatch.emit(dispatch.workflow_failed if failed else dispatch.workflow_completed, run)
 
@@ -376,7 +411,7 @@ class Coordinator:
         task, dispatch = node.task, self._dispatch
         task.queued_ns = task.started_ns = self._now()
         task.status = TypeStatus.IN_PROGRESS
-        node.started_monotonic_ns = self._clock.monotonic_ns()
+        node.started_monotonic_ns = self._monotonic_ns()
         dispatch.emit(dispatch.task_queued, task)
         dispatch.emit(dispatch.mapped_started, task)
         self._open_mapped[node] = None
@@ -420,7 +455,7 @@ class Coordinator:
         self._open_mapped.pop(node, None)
         node.has_run = True
         task.result, task.finished_ns = result, self._now()
-        task.duration = (self._clock.monotonic_ns() - node.started_monotonic_ns) / 1e9
+        task.duration = (self._monotonic_ns() - node.started_monotonic_ns) / 1e9
         if node.value is not None:
             task._current_context = Context(  # noqa: SLF001 - the coordinator is the one writer of a task
                 node.value, task_id=task.task_id, workflow_id=task.workflow_id, time=task.finished_ns
@@ -477,15 +512,16 @@ class Coordinator:
     def _begin(self, node: Node) -> Attempt:
         task = node.task
         task.attempt += 1
-        now, inputs = self._now(), inputs_of(node)
+        now = self._now()
+        previous, arguments = inputs_of(node)
         if task.started_ns is None:
             task.started_ns = now
             task.status = TypeStatus.IN_PROGRESS
-            node.started_monotonic_ns = self._clock.monotonic_ns()
+            node.started_monotonic_ns = self._monotonic_ns()
             if self._dispatch.task_started:
                 self._dispatch.emit(self._dispatch.task_started, task)
                 now = self._now()
-        return self._begin_attempt(node, now, *inputs)
+        return self._begin_attempt(node, now, previous, arguments)
 
     def _begin_attempt(
         self, node: Node, now: int, previous: Source = None, arguments: dict[str, Source] | None = None
@@ -519,16 +555,17 @@ class Coordinator:
         if outcome.inner is not None:
             self._take_over(task, *outcome.inner)
             outcome.inner = None
+        retry = task.spec.options.retry
         may_retry = outcome.error is not None and outcome.result is not TypeResult.CANCELLATION and not outcome.final
         if outcome.error is None and outcome.result is not TypeResult.SKIP:
             self._store(task, outcome)
         if outcome.error is not None:
             task.errors.append(_task_error(task.attempt, outcome.error))
         task.outcome = outcome
-        calls = self._dispatch.attempt_ended if task.spec.options.retry > 1 else self._dispatch.only_attempt_ended
+        calls = self._dispatch.attempt_ended if retry > 1 else self._dispatch.only_attempt_ended
         if calls:
             self._dispatch.emit(calls, task)
-        may_retry = may_retry and task.attempt < task.spec.options.retry and not outcome.interrupt
+        may_retry = may_retry and task.attempt < retry and not outcome.interrupt
         if may_retry and (not self._cancelling or ((node.owner or node).when == ALWAYS and not self._draining)):
             self._retry(node)
         else:
@@ -572,14 +609,14 @@ class Coordinator:
             self._ready.appendleft(node)
             return
         self._retry_count += 1
-        due = self._clock.monotonic_ns() + round(delay * 1e9)
+        due = self._monotonic_ns() + round(delay * 1e9)
         heapq.heappush(self._retries, (due, self._retry_count, node))
 
     def _finish(self, node: Node, outcome: Outcome) -> None:
         task, dispatch = node.task, self._dispatch
         task.result = outcome.result
         task.finished_ns = self._now()
-        task.duration = (self._clock.monotonic_ns() - node.started_monotonic_ns) / 1e9
+        task.duration = (self._monotonic_ns() - node.started_monotonic_ns) / 1e9
         node.has_run = True
         if outcome.error is not None:
             task.status = TypeStatus.FAILED

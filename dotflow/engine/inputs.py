@@ -33,11 +33,11 @@ def value_of(task: Task) -> Context:
 def inputs_of(node: Node) -> tuple[Source, dict[str, Source] | None]:
     """What the node's step gets as its previous context, and by the names of its other parameters."""
     task = node.task
-    is_plain = not node.edges and not node.fillings and node.owner is None and node.when not in HANDLERS
-    if is_plain and len(node.parents) <= 1:
-        if not node.parents:
+    parents = node.parents
+    if not node.edges and not node.fillings and node.owner is None and node.when not in HANDLERS and len(parents) <= 1:
+        if not parents:
             return _EMPTY, None
-        before = node.parents[0].task.current_context  # with contexts in it, if the one before is a class
+        before = parents[0].task.current_context  # with contexts in it, if the one before is a class
         task._previous_context = before  # noqa: SLF001 - the engine is the one writer of a task
         return before if task.spec.wants_previous else _EMPTY, None
     plan = node.owner or node
