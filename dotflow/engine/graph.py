@@ -282,7 +282,7 @@ def build(
                 task.parents = tuple([parent.task for parent in node.all_parents()])
             elif follows and group.last is not None:  # nothing else can concern it
                 node.follow((group.last,))
-                task.parents = (group.last.task,)
+                task._parents = group.last.task  # noqa: SLF001 - the engine is the one writer of a task
             if binds and (task.spec.parameters or task.spec.takes_rest):
                 _fill(node, params or {}, without)
         except StepSignatureError as error:

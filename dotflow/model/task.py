@@ -86,6 +86,7 @@ class Task:
         "_initial_context",
         "_inner_runs",
         "_innermost_span",
+        "_parents",
         "_previous_context",
         "_span",
         "attempt",
@@ -99,7 +100,6 @@ class Task:
         "items",
         "name",
         "outcome",
-        "parents",
         "queued_ns",
         "reason",
         "result",
@@ -159,7 +159,9 @@ class Task:
         self.reason = ""
         self._inner_runs: list[InnerRun] | None = None
         self.items: list[Task] | None = None
-        self.parents: tuple[Task, ...] = ()
+        self._parents: (
+            Task | tuple[Task, ...]
+        ) = ()  # of one the task itself: a tuple for each of many costs more to keep
         self.outcome: Outcome | None = None
         self._span: SpanContext | None = None
         self._innermost_span: SpanContext | None = None
@@ -217,7 +219,7 @@ class Task:
         """Of a copy, and of what is sent elsewhere: with its parents and its items, but not with all that they hang on."""
         state = {name: getattr(self, name) for name in Task.__slots__}
         state["wiring"] = self.wiring.alone()
-        state["parents"] = tuple([parent._alone() for parent in self.parents])
+        state["_parents"] = tuple([parent._alone() for parent in self.parents])
         state["item_of"] = self.item_of._alone() if self.item_of is not None else None
         return None, state
 
@@ -253,6 +255,16 @@ class Task:
         if self._current_context is None:
             self._current_context = Context()
         return self._current_context
+
+    @property
+    def parents(self) -> tuple[Task, ...]:
+        """The tasks whose end it waited for, in the order they were added or named."""
+        parents = self._parents
+        return parents if type(parents) is tuple else (parents,)  # type: ignore[return-value]
+
+    @parents.setter
+    def parents(self, parents: Task | tuple[Task, ...]) -> None:
+        self._parents = parents
 
     @property
     def errors(self) -> list[TaskError]:
