@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from dotflow.model.text import is_text
 from dotflow.model.wiring import SUCCESS, UNWIRED, WHEN, Parent, Wiring
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import TypeAlias
 
     from dotflow.model.modes import When
@@ -153,8 +154,8 @@ class TaskBuilder:
             raise InvalidOption(f"key= of task {name!r}: it goes item by item over a mapped task, and has its keys")
         return Wiring(
             after=parents,
-            is_single=parents is not None and not isinstance(after, (list, tuple, dict)),
-            is_dict=isinstance(after, dict),
+            is_single=parents is not None and not isinstance(after, (list, tuple, Mapping)),
+            is_dict=isinstance(after, Mapping),
             params=dict(params or {}),
             key=key if mapped is None else None,
             each=mapped,
@@ -239,7 +240,7 @@ def _check_together(count: int, after: Any, key: Any, each: Any, when: Any, name
         raise InvalidChoice("when", when, WHEN)
     if count != 1:
         given = {"each": each is not False, "key": key is not None, "when": when != SUCCESS, "name": name is not None}
-        wrong = [option for option, there in given.items() if there] + ["after"] * isinstance(after, dict)
+        wrong = [option for option, there in given.items() if there] + ["after"] * isinstance(after, Mapping)
         if wrong:
             raise InvalidOption(f"{wrong[0]}= with a list of {count} steps: it is of one task, so add them one by one")
     if each is not False and when != SUCCESS:
@@ -250,14 +251,14 @@ def _check_together(count: int, after: Any, key: Any, each: Any, when: Any, name
         )
     if each is not False and key is not None and not callable(key):
         raise InvalidOption(f"key={key!r} with each=: it makes the key of an item, so it is a function of the item")
-    if when != SUCCESS and after is not None and isinstance(after, (list, tuple, dict)) and not after:
+    if when != SUCCESS and after is not None and isinstance(after, (list, tuple, Mapping)) and not after:
         raise InvalidOption(f"when={when!r} with after={after!r}: it looks at how parents ended, and there is none")
 
 
 def _check_params(steps: list[Step], params: Any) -> None:
     if params is None:
         return
-    if not isinstance(params, dict) or not all(isinstance(name, str) for name in params):
+    if not isinstance(params, Mapping) or not all(isinstance(name, str) for name in params):
         raise InvalidOption(f"params={params!r}: a dict from the names of parameters to their values")
     for name in params if len(steps) > 1 else ():  # of a single step, `check_wiring` tells it
         if not any(step.takes_rest or name in {parameter.name for parameter in step.parameters} for step in steps):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -9,7 +10,7 @@ from dotflow.errors import InvalidChoice, InvalidOption, UnknownKeyword
 from dotflow.model.modes import BACKGROUND, EXECUTORS, MODES, ON_INPUT_CHANGE, SEQUENTIAL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from concurrent.futures import Executor
     from datetime import datetime
 
@@ -117,7 +118,7 @@ class StartOptions:
 
 
 def _check_params(given: object) -> None:
-    if not isinstance(given, dict) or not all(isinstance(name, str) for name in given):
+    if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
         raise InvalidOption(f"params={given!r}: a dict from the names of parameters to their values")
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
+from types import MappingProxyType
+
 import pytest
 
 from dotflow import Config, DotFlow, action
@@ -54,3 +57,18 @@ def test_the_mode_implies_them(mode, expected):
     workflow = DotFlow()
     workflow.task.add(files).add(plain)
     assert parents_of(workflow.start(mode, executor="inline"))["plain"] == expected
+
+
+@action
+def both(name, other):
+    return name, other
+
+
+def test_any_mapping_will_do_for_after_and_params():
+    workflow = DotFlow()
+    workflow.task.add(files).add(plain, after=MappingProxyType({}))
+    workflow.task.add(both, after=MappingProxyType({"name": files}), params=ChainMap({"other": 1}))
+    run = workflow.start()
+    assert parents_of(run) == {"files": [], "plain": [], "both": ["files"]}
+    assert run.tasks[-1].current_context.storage == (["a", "b"], 1)
+    assert workflow.start(params=MappingProxyType({"other": 2})).tasks[-1].current_context.storage[1] == 2
