@@ -366,6 +366,11 @@ def _check_each(node: Node) -> None:
                 f"task {node.task.task_id!r} with each={label!r} has no such parent; its parents: "
                 f"{', '.join(sorted(known)) or 'none'}"
             )
+    if node.task.wiring.item_key is not None and node.along():
+        raise StepSignatureError(
+            f"key= of task {node.task.task_id!r}: it goes item by item over the mapped task "
+            f"{node.along()[0].task.task_id!r}, and has its keys"
+        )
 
 
 def _edges(node: Node) -> tuple[tuple[Parent, tuple[Node, ...]], ...]:

@@ -23,3 +23,13 @@ def test_a_name_that_no_implied_parent_has_is_an_error_that_says_so():
     workflow.task.add(files).add(convert, each="rows")
     with pytest.raises(StepSignatureError, match="each='rows' has no such parent; its parents: files"):
         workflow.start()
+
+
+def test_a_key_over_an_implied_parent_that_is_mapped_is_refused_too():
+    workflow = DotFlow()
+    workflow.task.add([files]).add(convert, each=True).add(convert, name="again", each=True, key=str)
+    for look in (workflow.start, workflow.check):
+        with pytest.raises(
+            StepSignatureError, match="key= of task 'again': it goes item by item over the mapped task 'conv"
+        ):
+            look()
