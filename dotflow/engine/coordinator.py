@@ -465,7 +465,7 @@ class Coordinator:
             task.errors.append(_task_error(1, error))
             node.ending = FAILED
             self._failed += 1
-            dispatch.emit(dispatch.mapped_failed, task)
+            dispatch.emit(dispatch.mapped_failed if task.items is not None else dispatch.mapped_failed_at_once, task)
             self._stop(node)
         else:
             task.status = TypeStatus.COMPLETED
@@ -702,7 +702,10 @@ class Coordinator:
             self._leave_out(self._ready.popleft(), NOT_STARTED)
             self._tell_children()
         for node in list(self._open_mapped):
-            self._close_items(node, node.items or Items())
+            if node.task.items is None:  # what makes the keys of its items has ended the program
+                self._end_mapped(node, ErrorInfo.of(cause), TypeResult.CANCELLATION)
+            else:
+                self._close_items(node, node.items or Items())
 
     def _end_as_cancelled(self, node: Node, cause: BaseException, pid: int | None = None) -> None:
         outcome = blank_outcome(self._clock)

@@ -310,6 +310,8 @@ class Dispatch:
         self.mapped_started = _without("metrics", self.task_started)
         self.mapped_completed = _without("metrics", self.task_completed)
         self.mapped_failed = _without("metrics", self.task_failed)
+        # One that fails before it has items is counted itself: else nothing would tell of it.
+        self.mapped_failed_at_once = (*_only("metrics", self.task_started), *self.task_failed)
         self.workflow_completed = self._calls["workflow_completed"]
         self.workflow_failed = self._calls["workflow_failed"]
 
@@ -357,6 +359,10 @@ class Dispatch:
 
 def _without(provider: str, calls: tuple[Handler, ...]) -> tuple[Handler, ...]:
     return tuple(call for call in calls if call.provider != provider)
+
+
+def _only(provider: str, calls: tuple[Handler, ...]) -> tuple[Handler, ...]:
+    return tuple(call for call in calls if call.provider == provider)
 
 
 def name_of(listener: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import threading
 from collections import OrderedDict, UserDict, UserList, deque
 from types import MappingProxyType
@@ -12,6 +13,7 @@ import pytest
 
 from dotflow import Config, DotFlow, Skip, action, current
 from dotflow.events import TaskEnded, TaskStarted
+from dotflow.providers import MetricsDefault
 
 EVERYWHERE = [
     ("sequential", "inline"),
@@ -45,6 +47,22 @@ def odd_skips(item):
     if item % 2:
         raise Skip(f"{item} is odd")
     return item
+
+
+class Recorded(MetricsDefault):
+    """What is counted of tasks, in order."""
+
+    def __init__(self):
+        self.seen: list[tuple[str, str]] = []
+
+    def task_started(self, task):
+        self.seen.append(("started", task.task_id))
+
+    def task_completed(self, task):
+        self.seen.append(("completed", task.task_id))
+
+    def task_failed(self, task):
+        self.seen.append(("failed", task.task_id))
 
 
 def noted(ran: list[Any]) -> Any:
@@ -196,6 +214,25 @@ def test_keys_that_are_none_fail_the_task_before_an_item_runs(key, message):
     ran = []
     task = mapped(over([1, 2, 3], noted(ran), key=key))
     assert (str(task.status), task.error.message, task.items, ran) == ("Failed", message, None, [])
+
+
+def test_a_task_that_fails_before_it_has_items_is_counted():
+    recorded = Recorded()
+    workflow = DotFlow(Config(metrics=recorded), name="each")
+    workflow.task.add(action(lambda: 7), name="items").add(is_itself, name="mapped", each=True)
+    workflow.start()
+    assert recorded.seen == [
+        *[("started", "items"), ("completed", "items")],
+        *[("started", "mapped"), ("failed", "mapped")],
+    ]
+
+
+def test_a_key_that_ends_the_program_leaves_no_task_that_looks_well():
+    workflow = over([1], key=lambda _: sys.exit(3))
+    with pytest.raises(SystemExit):
+        workflow.start()
+    task = workflow.result_task()[-1]
+    assert (str(task.status), str(task.result), task.error.exception) == ("Failed", "cancellation", "SystemExit")
 
 
 def test_keys_of_a_mapping_that_are_alike_as_text_are_refused():
