@@ -187,8 +187,10 @@ class DotFlow:
             StepSignatureError: as `start`, before the first tick.
         """
         options = StartOptions.of("schedule()", kwargs)
-        if not callable(options.params):
-            build(list(self.task), options.mode, options.values)
+        if callable(options.params):  # what fills the parameters is known at each tick
+            build(self._entries(), options.mode, binds=False)
+        else:
+            build(self._entries(), options.mode, options.values)
         if type(self.config.scheduler) is SchedulerDefault:
             _logger.warning("nothing is scheduled: give DotFlow a Config(scheduler=...)")
         self._scheduled.open()

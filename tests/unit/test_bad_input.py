@@ -109,6 +109,16 @@ def test_a_keyword_that_is_not_known_is_refused_at_the_call_and_not_at_the_tick(
     assert scheduler.calls == []
 
 
+def test_a_graph_that_does_not_fit_together_is_refused_before_the_first_tick_whatever_gives_the_params():
+    scheduler = RecordingScheduler()
+    workflow = DotFlow(Config(scheduler=scheduler), name="w")
+    workflow.task.add(good).add(good, name="named", after="good").add(good, name="lost")
+    with raises(errors.StepSignatureError, TypeError, "'lost' does not say what it comes after"):
+        workflow.schedule(params=lambda _: {})
+    assert scheduler.calls == []
+    assert not any(task.parents for task in workflow.task)
+
+
 # --- numbers
 
 
