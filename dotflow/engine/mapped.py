@@ -43,7 +43,7 @@ def items_of(node: Node) -> list[Item]:
             along.append(nodes[0])
             items = _nodes(nodes[0])
             columns.append((parent.label, items))
-            keys = keys or [_key_of(item) for item in items]
+            keys = keys or [item.task.key or "" for item in items]
         elif parent.is_family:
             columns.append((parent.label, [n.value.storage if n.value else None for n in nodes]))
         else:
@@ -138,9 +138,3 @@ def _check_distinct(keys: Sequence[str]) -> None:
         if key in seen:
             raise ItemsError(f"two items have the key {key[:_SHOWN]!r}: keys must differ")
         seen.add(key)
-
-
-def _key_of(item: Node) -> str:
-    owner = item.task.item_of
-    prefix = len(owner.task_id) + 1 if owner is not None else 0
-    return item.task.task_id[prefix:-1]

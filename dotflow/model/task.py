@@ -233,6 +233,13 @@ class Task:
         return Task.captured(self.capture())
 
     @property
+    def key(self) -> str | None:
+        """What is in the brackets of its id, if it is an item of a mapped task or a member of a family."""
+        if self.item_of is not None:
+            return self.task_id[len(self.item_of.task_id) + 1 : -1]
+        return self.wiring.key
+
+    @property
     def step(self) -> Callable[..., Any]:
         """The step as the user wrote it."""
         return self.spec.source

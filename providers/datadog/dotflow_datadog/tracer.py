@@ -174,7 +174,9 @@ class TracerDatadog(abc.Tracer):
 
     @staticmethod
     def _link(opened: OpenSpan, task: Task) -> None:
-        """Name what it came after, and link to the spans of that."""
+        """Name its key and what it came after, and link to the spans of that."""
+        if (key := task.key) is not None:
+            opened.span.set_tag(tags.TASK_KEY, key)
         if not task.parents:
             return
         parents = task.parents[:_MOST_LINKS]

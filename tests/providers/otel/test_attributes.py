@@ -57,6 +57,24 @@ def test_contexts_on_request(endpoint):
     assert SECRET not in repr(endpoint.one("workflow etl"))
 
 
+def test_an_item_and_a_member_of_a_family_have_their_key(endpoint):
+    with DotFlow(Config(tracer=TracerOpenTelemetry(endpoint=endpoint.url)), name="etl") as workflow:
+        workflow.task.add(action(lambda: ["a", "b"]), name="files", after=[])
+        workflow.task.add(action(retry=2)(lambda name: name), name="convert", after="files", each=True, key=str.upper)
+        workflow.task.add(action(lambda: 1), name="region", key="eu", after=[])
+        workflow.start().raise_for_status()
+    found = {
+        (span.name, span.attributes["dotflow.task.id"]): span.attributes[names.TASK_KEY]
+        for span in endpoint.spans
+        if names.TASK_KEY in span.attributes
+    }
+    assert found == {
+        ("task convert", "convert[A]"): "A",
+        ("task convert", "convert[B]"): "B",
+        ("task region", "region[eu]"): "eu",
+    }
+
+
 def test_contexts_are_cut_short(endpoint):
     start(endpoint, capture_contexts=True, capture_limit=12)
     assert endpoint.one("task first").attributes[names.INITIAL_CONTEXT] == "{'password'…"

@@ -356,6 +356,8 @@ class TracerOpenTelemetry(Tracer):
         attributes = self._attributes.of_task(task)
         if kind is self._tasks and task.parents:
             attributes[names.TASK_PARENTS] = tuple([above.task_id for above in task.parents[:MOST_LINKS]])
+        if kind is self._tasks and (key := task.key) is not None:
+            attributes[names.TASK_KEY] = key
         span = self._tracer.start_span(name, context, attributes=attributes, links=links, start_time=start_ns)
         kind[task.run_id, task.task_id] = _Open(span, context, parent)
         return span
