@@ -7,10 +7,10 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from dotflow.errors import InvalidChoice, InvalidOption, UnknownKeyword
-from dotflow.model.modes import BACKGROUND, EXECUTORS, MODES, ON_INPUT_CHANGE, SEQUENTIAL
+from dotflow.model.modes import BACKGROUND, EXECUTORS, MODES, ON_INPUT_CHANGE, RERUN, SEQUENTIAL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from concurrent.futures import Executor
     from datetime import datetime
 
@@ -28,6 +28,7 @@ class StartKeywords(TypedDict, total=False):
     on_success: Callable[..., Any] | None
     on_failure: Callable[..., Any] | None
     resume: bool
+    rerun: Sequence[str]
     on_input_change: OnInputChange
     fingerprint: Callable[[Any], str] | None
     executor: ExecutorName | Executor | None
@@ -56,7 +57,8 @@ class StartOptions:
     on_success: Callable[..., Any] | None = None
     on_failure: Callable[..., Any] | None = None
     resume: bool = False
-    on_input_change: OnInputChange = "reuse"
+    rerun: Sequence[str] = ()
+    on_input_change: OnInputChange = RERUN
     fingerprint: Callable[[Any], str] | None = None
     executor: ExecutorName | Executor | None = None
     max_workers: int | None = None
@@ -85,6 +87,11 @@ class StartOptions:
         return replace(self, params=params)
 
     @property
+    def resumes(self) -> bool:
+        """Whether the run continues the latest one; to run some tasks again is to take over the others."""
+        return self.resume or bool(self.rerun)
+
+    @property
     def is_background(self) -> bool:
         """Whether `start` returns at once."""
         return self.background or self.mode == BACKGROUND
@@ -107,6 +114,8 @@ class StartOptions:
             raise InvalidOption(f"background={self.background!r}: use True or False")
         if self.params is not None and not callable(self.params):
             _check_params(self.params)
+        if isinstance(self.rerun, str) or not all(isinstance(name, str) for name in self.rerun):
+            raise InvalidOption(f"rerun={self.rerun!r}: a list of names or ids of tasks")
         _check_choice("on_input_change", self.on_input_change, ON_INPUT_CHANGE)
         _check_executor(self.executor)
         _check_callable("on_success", self.on_success, "on_success(tasks=...)")

@@ -28,7 +28,7 @@ from dotflow.engine.open import open_workflows
 from dotflow.engine.scheduled import Scheduled
 from dotflow.errors import InvalidOption, ProgramImportedAgain, StepSignatureError, StorageNotPersistent, WorkflowClosed
 from dotflow.executors.selection import ExecutorSelection
-from dotflow.model.modes import SEQUENTIAL
+from dotflow.model.modes import RERUN, SEQUENTIAL
 from dotflow.model.run import Run
 from dotflow.model.text import is_text, storable
 from dotflow.names import logs
@@ -38,7 +38,7 @@ from dotflow.providers.defaults import SchedulerDefault
 if TYPE_CHECKING:
     import uuid
     from asyncio import AbstractEventLoop
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from concurrent.futures import Executor
 
     from typing_extensions import Unpack
@@ -106,7 +106,8 @@ class DotFlow:
         on_success: Callable[..., Any] | None = None,
         on_failure: Callable[..., Any] | None = None,
         resume: bool = False,
-        on_input_change: OnInputChange = "reuse",
+        rerun: Sequence[str] = (),
+        on_input_change: OnInputChange = RERUN,
         fingerprint: Fingerprint | None = None,
         executor: ExecutorName | Executor | None = None,
         max_workers: int | None = None,
@@ -124,8 +125,11 @@ class DotFlow:
             on_success, on_failure: called as `f(tasks=...)` after the run. One that raises is logged, and changes nothing.
             resume: continue the latest run of this `workflow_id`: the results of tasks that had ended well come from the
                 storage, the others run.
-            on_input_change: what a resumed run does if initial contexts differ from those of the run it continues:
-                `reuse` its results all the same, `reset` and run everything, or `raise`.
+            rerun: names or ids of tasks, families or items that run again although their results are there, and with them what
+                comes after; implies `resume`.
+            on_input_change: what a resumed run does with results whose input has changed since: `rerun` what they belong to,
+                and what comes after it; `reset` and run everything, or `raise`, if an initial context is another; `reuse` the
+                results all the same.
             fingerprint: makes a text of an initial value, the same exactly when the value is; default: its SHA-256.
             executor: where attempts run, whatever the mode says: `inline`, in the thread of this call; `thread`;
                 `process`; or any `concurrent.futures.Executor`, which stays the caller's to shut down.
@@ -153,6 +157,7 @@ class DotFlow:
             on_success=on_success,
             on_failure=on_failure,
             resume=resume,
+            rerun=rerun,
             on_input_change=on_input_change,
             fingerprint=fingerprint,
             executor=executor,
@@ -174,7 +179,7 @@ class DotFlow:
 
         options = StartOptions.of("start_async()", {"mode": mode, **kwargs})
         return await in_thread(
-            lambda loop, began: self._start("resume" if options.resume else "manual", options, loop=loop, began=began)
+            lambda loop, began: self._start("resume" if options.resumes else "manual", options, loop=loop, began=began)
         )
 
     def schedule(self, **kwargs: Unpack[ScheduleKeywords]) -> None:
@@ -347,13 +352,13 @@ class DotFlow:
 
     def _checkpoints(self, run: Run, options: StartOptions) -> Checkpoints:
         checkpoints = Checkpoints(self.config.storage, run, options.fingerprint)
-        if options.resume or self._resumes:
-            if options.resume and not self.config.storage.persistent and not self._has_run:
+        if options.resumes or self._resumes:
+            if options.resumes and not self.config.storage.persistent and not self._has_run:
                 raise StorageNotPersistent(
                     f"{type(self.config.storage).__name__} has nothing of an earlier process to resume from: "
                     "use a storage that keeps it, such as Config(storage=StorageFile())"
                 )
-            checkpoints.resume(options.on_input_change)
+            checkpoints.resume(options.on_input_change, options.rerun)
         return checkpoints
 
     def _coordinate(

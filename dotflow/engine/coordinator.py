@@ -485,7 +485,7 @@ class Coordinator:
         """
         task = node.task
         try:
-            context = self._checkpoints.find(task)
+            context = self._checkpoints.find(node)
         except Exception as error:  # noqa: BLE001 - it fails the task, whatever it is
             self._refuse(node, error)
             return True
@@ -558,7 +558,7 @@ class Coordinator:
         retry = task.spec.options.retry
         may_retry = outcome.error is not None and outcome.result is not TypeResult.CANCELLATION and not outcome.final
         if outcome.error is None and outcome.result is not TypeResult.SKIP:
-            self._store(task, outcome)
+            self._store(node, outcome)
         if outcome.error is not None:
             task.errors.append(_task_error(task.attempt, outcome.error))
         task.outcome = outcome
@@ -580,8 +580,9 @@ class Coordinator:
 
         self._dispatch.emit(replay(relayed, self._config, self._dispatch, task.carrier), task)
 
-    def _store(self, task: Task, outcome: Outcome) -> None:
+    def _store(self, node: Node, outcome: Outcome) -> None:
         """Write the checkpoint; a value that cannot be kept turns the attempt into a failed one, without a retry."""
+        task = node.task
         context = Context(
             outcome.value,
             task_id=task.task_id,
@@ -590,6 +591,7 @@ class Coordinator:
             origin=self._checkpoints.origin,
         )
         try:
+            context.provenance = self._checkpoints.provenance(node)
             self._checkpoints.keep(task, context)
         except Exception as error:  # noqa: BLE001 - it fails the task, whatever it is
             outcome.fail(error)

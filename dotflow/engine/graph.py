@@ -196,7 +196,7 @@ class Node:
         """The mapped parents whose items its own go along with, one by one."""
         return [nodes[0] for parent, nodes in self.each_edges() if parent.is_mapped]
 
-    def all_parents(self) -> list[Node]:
+    def all_parents(self) -> Sequence[Node]:
         """The parents, those included whose items its own go along with."""
         if self.items is None:
             return self.parents

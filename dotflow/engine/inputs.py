@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dotflow.model.task import InnerRun, Task
     from dotflow.model.wiring import Parent
 
-__all__ = ["NodeFacts", "inputs_of", "value_of"]
+__all__ = ["NodeFacts", "constant", "inputs_of", "value_of"]
 
 _EMPTY = Context()  # never handed to a step: what an attempt gets is a copy
 
@@ -92,7 +92,7 @@ def _arguments(plan: Node, given: Mapping[str, Context]) -> dict[str, Source] | 
         parent = filling.parent
         if parent is None:
             if filling.source != "default":
-                found[filling.parameter] = _constant(plan, filling.parameter, filling.value)
+                found[filling.parameter] = constant(plan, filling.parameter, filling.value)
             continue
         nodes = next(nodes for edge, nodes in plan.edges if edge is parent)
         if parent.label not in given and not parent.is_family and nodes[0].value is None and filling.has_default:
@@ -109,7 +109,7 @@ def _value(parent: Parent, nodes: tuple[Node, ...], given: Mapping[str, Context]
     return nodes[0].value or _EMPTY
 
 
-def _constant(plan: Node, name: str, value: Any) -> Context:
+def constant(plan: Node, name: str, value: Any) -> Context:
     """One context for all items of a mapped task, so that it is pickled once."""
     if plan.items is None:
         return Context(value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, overload
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, overload
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -15,7 +15,7 @@ else:
 
     T = TypeVar("T")
 
-__all__ = ["Context", "Pickled", "at_ns", "from_ns"]
+__all__ = ["Context", "Pickled", "Provenance", "at_ns", "from_ns"]
 
 
 def at_ns(time_ns: int) -> datetime:
@@ -47,16 +47,23 @@ class Pickled:
             self.data.clear()
 
 
+class Provenance(NamedTuple):
+    """Which run made a result, and what it was made from: equal exactly if all that went into it was the same."""
+
+    run_id: str
+    basis: str
+
+
 class Context(Generic[T]):
     """A value (`storage`) and where it came from. `Context[int]` holds an int, a plain `Context` a value of any type.
 
     `task_id` and `workflow_id` name the task that made it, `time` (aware) says when; all three are None for
     a value that no task made. `origin` says to which run it belongs: the id of the run that made it or, where that run
-    continued another, of the first of them; a resumed run takes only what is of its own. None: not known. It does not
-    count when contexts are compared. Wrapping a Context takes its value over, it never nests.
+    continued another, of the first of them; a resumed run takes only what is of its own. `provenance` says which run made it
+    and from what. None: not known. Neither counts when contexts are compared. Wrapping a Context takes its value over, it never nests.
     """
 
-    __slots__ = ("_pickled", "_time", "origin", "storage", "task_id", "workflow_id")
+    __slots__ = ("_pickled", "_time", "origin", "provenance", "storage", "task_id", "workflow_id")
 
     @overload
     def __init__(
@@ -67,6 +74,7 @@ class Context(Generic[T]):
         workflow_id: str | None = None,
         time: datetime | int | None = None,
         origin: str | None = None,
+        provenance: Provenance | None = None,
     ) -> None: ...
 
     @overload
@@ -78,6 +86,7 @@ class Context(Generic[T]):
         workflow_id: str | None = None,
         time: datetime | int | None = None,
         origin: str | None = None,
+        provenance: Provenance | None = None,
     ) -> None: ...
 
     def __init__(
@@ -88,12 +97,14 @@ class Context(Generic[T]):
         workflow_id: str | None = None,
         time: datetime | int | None = None,
         origin: str | None = None,
+        provenance: Provenance | None = None,
     ) -> None:
         """`time` is an aware datetime, or nanoseconds since the epoch."""
         self.storage: T = storage.storage if isinstance(storage, Context) else storage
         self.task_id = task_id
         self.workflow_id = workflow_id
         self.origin = origin
+        self.provenance = provenance
         self._time = time
         self._pickled: Pickled | None = None
 
@@ -116,6 +127,7 @@ class Context(Generic[T]):
         made.task_id = self.task_id
         made.workflow_id = self.workflow_id
         made.origin = self.origin
+        made.provenance = self.provenance
         made._time = self._time  # noqa: SLF001 - its own
         made._pickled = None  # noqa: SLF001
         return made
@@ -136,9 +148,10 @@ class Context(Generic[T]):
         maker = f", task_id={self.task_id!r}" if self.task_id else ""
         return f"Context({self.storage!r}{maker})"
 
-    def __getstate__(self) -> tuple[Any, str | None, str | None, datetime | None, str | None]:
-        return self.storage, self.task_id, self.workflow_id, self.time, self.origin
+    def __getstate__(self) -> tuple[Any, ...]:
+        return self.storage, self.task_id, self.workflow_id, self.time, self.origin, self.provenance
 
-    def __setstate__(self, state: tuple[Any, str | None, str | None, datetime | None, str | None]) -> None:
-        self.storage, self.task_id, self.workflow_id, self._time, self.origin = state
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.storage, self.task_id, self.workflow_id, self._time, self.origin, *rest = state
+        self.provenance = rest[0] if rest else None  # an older version kept none
         self._pickled = None

@@ -12,6 +12,7 @@ __all__ = [
     "ON_INPUT_CHANGE",
     "PARALLEL",
     "PROCESS",
+    "RERUN",
     "SEQUENTIAL",
     "SEQUENTIAL_GROUP",
     "THREAD",
@@ -33,11 +34,12 @@ THREAD: Final = "thread"
 PROCESS: Final = "process"
 EXECUTORS: Final = (INLINE, THREAD, PROCESS)
 
-ON_INPUT_CHANGE: Final = ("reuse", "reset", "raise")
+RERUN: Final = "rerun"
+ON_INPUT_CHANGE: Final = (RERUN, "reset", "raise", "reuse")
 
 Mode = Literal["sequential", "sequential_group", "background", "parallel"]
 ExecutorName = Literal["inline", "thread", "process"]
-OnInputChange = Literal["reuse", "reset", "raise"]
+OnInputChange = Literal["rerun", "reset", "raise", "reuse"]
 When = Literal["success", "any", "failure", "always"]
 
 

@@ -74,7 +74,8 @@ class Task:
     """One entry of a workflow's list; in a run, its state too.
 
     Only the engine writes to a task. `parents` are the tasks whose end it waited for; `items` are those of a mapped task,
-    each a task of its own, and `item_of` is the mapped task of an item; `reason` says why a task was skipped. `duration` is seconds (monotonic), from its start to its end, waits between
+    each a task of its own, and `item_of` is the mapped task of an item; `reason` says why a task was skipped, or in a resumed
+    run why it ran again. `duration` is seconds (monotonic), from its start to its end, waits between
     attempts included; `retry_in` is the wait (s) before the next attempt, while the status is `Retry`. The `*_ns` times are nanoseconds since the epoch. `span` is the task's span
     and `innermost_span` that of its attempt where it has one; `span_carrier` and `carrier` are their W3C headers. All are
     empty unless a tracer makes spans.

@@ -161,7 +161,8 @@ def told(entry: Entry) -> list[str]:
     if task.result is TypeResult.UPSTREAM_FAILED:
         notes.append(f"upstream_failed: {_reason(task)}" if task.reason else "upstream_failed")
     elif task.reason:
-        notes.append(_reason(task) if task.started_ns is None else f"skipped: {_reason(task)}")
+        has_skipped_itself = task.result is TypeResult.SKIP and task.started_ns is not None
+        notes.append(f"skipped: {_reason(task)}" if has_skipped_itself else _reason(task))
     elif task.result is TypeResult.SKIP and task.started_ns is not None:
         notes.append("skipped")
     return notes

@@ -13,7 +13,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dotflow.errors import InvalidChoice, SerializationError, StorageError
-from dotflow.model.context import Context
+from dotflow.model.context import Context, Provenance
 from dotflow.toolkit import codec
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ class Header(NamedTuple):
     workflow_id: str | None
     time: datetime | None
     origin: str | None = None
+    run_id: str | None = None
+    basis: str | None = None
 
 
 def check_serializer(serializer: str) -> str:
@@ -64,7 +66,8 @@ def seal(key: str, context: Context, serializer: str = "json") -> bytes:
         SerializationError: the serializer cannot represent the value.
     """
     payload = _dump(context.storage, serializer)
-    header = Header(serializer, key, context.task_id, context.workflow_id, context.time, context.origin)
+    made = context.provenance or (None, None)
+    header = Header(serializer, key, context.task_id, context.workflow_id, context.time, context.origin, *made)
     line = codec.encode(header._asdict())[1:]  # the brace stands in the preamble
     rest = line + b"\n" + payload
     return b'{"dotflow":%d,"sha256":"%s",%s' % (FORMAT, hashlib.sha256(rest).hexdigest().encode(), rest)
@@ -83,6 +86,8 @@ def unseal(data: bytes, key: str, serializer: str = "json") -> Context:
     if header.key != key:
         raise StorageError(f"holds the context of {header.key!r}, not of {key!r}; was it moved?")
     context = Context(task_id=header.task_id, workflow_id=header.workflow_id, time=header.time, origin=header.origin)
+    if header.run_id is not None and header.basis is not None:
+        context.provenance = Provenance(header.run_id, header.basis)
     context.storage = _undump(payload, header.serializer, serializer)
     return context
 

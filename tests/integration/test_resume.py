@@ -179,13 +179,17 @@ def test_an_input_that_changed_is_reused_reset_or_raised(pipeline, caplog):
         pipeline.start("tuesday", resume=True, on_input_change="raise")
     assert pipeline.ran == []
     assert not caplog.records
-    reused = pipeline.start("tuesday", resume=True)
+    reused = pipeline.start("tuesday", resume=True, on_input_change="reuse")
     (warning,) = [record.getMessage() for record in caplog.records if record.name == "dotflow"]
-    assert re.match(
-        r"the initial context of extract differs from that of run [0-9a-f]{32}, whose results are reused", warning
-    )
+    assert re.match(r"task extract keeps its result of run [0-9a-f]{32} although its input has changed", warning)
     assert pipeline.ran == ["transform", "load"]
     assert reused.tasks[0].current_context.storage["day"] == "monday"
+    rerun = pipeline.start("thursday", resume=True)
+    assert pipeline.ran == ["extract", "transform", "load"]
+    assert [task.reason for task in rerun.tasks] == [
+        "runs again: its input changed",
+        *["runs again: a parent ran again"] * 2,
+    ]
     reset = pipeline.start("wednesday", resume=True, on_input_change="reset")
     assert pipeline.ran == ["extract", "transform", "load"]
     assert reset.tasks[0].current_context.storage["day"] == "wednesday"
@@ -205,7 +209,9 @@ def test_a_fingerprint_of_the_users_decides_what_a_change_is(pipeline):
 
 
 def test_bad_input_is_refused_before_anything_runs(pipeline):
-    with pytest.raises(InvalidChoice, match="on_input_change='ask' is not known: use one of 'reuse', 'reset', 'raise'"):
+    with pytest.raises(
+        InvalidChoice, match="on_input_change='ask' is not known: use one of 'rerun', 'reset', 'raise', 'reuse'"
+    ):
         pipeline.start(resume=True, on_input_change="ask")
     with pytest.raises(StorageNotPersistent, match=r"StorageDefault has nothing.*StorageFile"):
         Pipeline(None).start(resume=True)
