@@ -200,13 +200,13 @@ class Coordinator:
                 self._settle(node)
         self._tell_children()
         ready, running, interrupts, dispatch = self._ready, self._running, self._interrupts, self._dispatch
-        slots = self._executor.slots
+        executor = self._executor  # how many it takes at a time may change while it works
         while ready or running or self._retries:
             if interrupts.pending or dispatch.interrupt is not None:
                 self._check()
             if self._run.cancelled.is_set() and not self._cancelling:
                 self._cancel()
-            while ready and len(running) < slots and not self._draining:
+            while ready and len(running) < executor.slots and not self._draining:
                 self._take(ready.popleft())
             if interrupts.pending or dispatch.interrupt is not None:
                 self._check()

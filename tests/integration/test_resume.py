@@ -14,7 +14,7 @@ import textwrap
 import pytest
 
 from dotflow import Config, DotFlow, action
-from dotflow.errors import InputChanged, InvalidChoice, StorageError, StorageNotPersistent, StorageUnavailable
+from dotflow.errors import InputChanged, InvalidChoice, StorageNotPersistent, StorageUnavailable
 from dotflow.events import TaskEnded, TaskRestored, TaskStarted
 from dotflow.names import spans as names
 from dotflow.providers import LogStructlog, MetricsPrometheus, StorageFile, TracerOpenTelemetry
@@ -280,15 +280,6 @@ def test_a_checkpoint_that_cannot_be_read_fails_its_task(pipeline):
     assert pipeline.ran == []
     assert statuses(run) == ["Completed/restored", "Failed/failure", "Not started/upstream_failed"]
     assert run.tasks[1].errors[0].exception == "StorageUnavailable"
-
-
-def test_a_damaged_record_of_the_run_is_an_error_before_anything_runs(pipeline):
-    pipeline.start()
-    file = pipeline.storage.file("w-1#run")
-    file.write_bytes(file.read_bytes()[:-3])
-    with pytest.raises(StorageError, match="w-1_run"):
-        pipeline.start(resume=True)
-    assert pipeline.ran == []
 
 
 def test_a_restored_task_is_restored_and_neither_started_nor_ended(tmp_path):
