@@ -382,10 +382,10 @@ class Coordinator:
 
     def _let_go_of(self, node: Node) -> None:
         """A node has ended: its children, its parents' values, its line and the task that it is an item of are told."""
-        for child in node.children or ():
-            child.waiting -= 1
-            if not child.waiting:
-                self._settle(child)
+        if node.child is not None:
+            self._tell(node.child)
+            for child in node.more_children:
+                self._tell(child)
         if node.items is not None and not node.items.opened:
             self._tell_followers(node.items)
         for parent in node.parents:
@@ -400,9 +400,13 @@ class Coordinator:
 
     def _tell_followers(self, items: Items) -> None:
         for node in items.followers:
-            node.waiting -= 1
-            if not node.waiting:
-                self._settle(node)
+            self._tell(node)
+
+    def _tell(self, node: Node) -> None:
+        """One of those that a node waits for has ended, or has got its items."""
+        node.waiting -= 1
+        if not node.waiting:
+            self._settle(node)
 
     # --- a mapped task
 
@@ -635,7 +639,7 @@ class Coordinator:
             else:
                 node.ending = WELL
                 node.value = task._current_context if not task.spec.is_class else value_of(task)  # noqa: SLF001
-                if node.children is not None:
+                if node.child is not None:
                     self._share(node)
             if dispatch.task_completed:
                 dispatch.emit(dispatch.task_completed, task)
@@ -657,9 +661,9 @@ class Coordinator:
 
     def _share(self, node: Node) -> None:
         """A value that several attempts get is pickled once."""
-        children = node.children
-        if node.value is not None and children and (len(children) > 1 or children[0].items is not None):
-            node.value._pickled = Pickled(len(children))  # noqa: SLF001
+        child, more = node.child, node.more_children
+        if child is not None and node.value is not None and (more or child.items is not None):
+            node.value._pickled = Pickled(1 + len(more))  # noqa: SLF001
 
     def _call_back(self, task: Task, callback: Callable[..., object]) -> None:
         with self._interrupts.let_through():

@@ -124,11 +124,13 @@ class Node:
 
     It waits for `waiting` others. `ending` is None until it has ended, or will not run any more. `edges` are its parents as
     they were named, `fillings` what the parameters of its step get; both are empty where there is nothing to look up.
+    `child` waits for it, and so do `more_children`: most have one, and a list for each is a fourth more to be kept.
     """
 
     __slots__ = (
-        *("after_handlers", "children", "edges", "ending", "entered", "fillings", "given", "has_run", "items", "line"),
+        *("after_handlers", "child", "edges", "ending", "entered", "fillings", "given", "has_run", "items", "line"),
         *(
+            "more_children",
             "order",
             "orders_only",
             "owner",
@@ -152,7 +154,8 @@ class Node:
         self.when = task.wiring.when
         self.waiting = 0
         self.parents: tuple[Node, ...] = ()
-        self.children: list[Node] | None = None  # the last of a list has none, nor have most items
+        self.child: Node | None = None
+        self.more_children: Sequence[Node] = ()
         self.ending: str | None = None
         self.has_run = self.entered = self.after_handlers = self.orders_only = False
         self.edges: tuple[tuple[Parent, tuple[Node, ...]], ...] = ()
@@ -179,10 +182,12 @@ class Node:
 
     def wait_for(self, parent: Node) -> None:
         """Add what it waits for, which is a parent already."""
-        if parent.children is None:
-            parent.children = [self]
+        if parent.child is None:
+            parent.child = self
+        elif isinstance(parent.more_children, list):
+            parent.more_children.append(self)
         else:
-            parent.children.append(self)
+            parent.more_children = [self]
         self.waiting += 1
 
     def follow(self, parents: tuple[Node, ...]) -> None:
