@@ -180,22 +180,19 @@ class Node:
         node.owner, node.given = self, given
         return node
 
-    def wait_for(self, parent: Node) -> None:
-        """Add what it waits for, which is a parent already."""
-        if parent.child is None:
-            parent.child = self
-        elif isinstance(parent.more_children, list):
-            parent.more_children.append(self)
-        else:
-            parent.more_children = [self]
-        self.waiting += 1
-
     def follow(self, parents: tuple[Node, ...]) -> None:
         """Make these its parents, and wait for those that have not ended yet."""
         self.parents = parents
         for parent in parents:
-            if parent.ending is None:
-                self.wait_for(parent)
+            if parent.ending is not None:
+                continue
+            if parent.child is None:
+                parent.child = self
+            elif isinstance(parent.more_children, list):
+                parent.more_children.append(self)
+            else:
+                parent.more_children = [self]
+            self.waiting += 1
 
     def along(self) -> list[Node]:
         """The mapped parents whose items its own go along with, one by one."""

@@ -256,7 +256,7 @@ def _call_step(attempt: Attempt) -> Any:
     if call.wants_previous:
         arguments["previous_context"] = _context(attempt.previous, copy)
     value = call.target(**arguments)
-    if call.is_async or _is_awaitable(value):
+    if call.is_async or (type(value) not in _PLAIN and _is_awaitable(value)):
         with _loop_of(attempt) as loop:
             return loop.run(value)
     return value
@@ -281,7 +281,7 @@ def _call_class(attempt: Attempt, copy: Callable[[Any], Any] | None) -> list[Con
         instance = _call(attempt.step.call, attempt.step.source, initial, previous, plain)
         for name, method in attempt.step.methods:
             value = _call(method, getattr(instance, name), initial, previous, {})
-            if method.is_async or _is_awaitable(value):
+            if method.is_async or (type(value) not in _PLAIN and _is_awaitable(value)):
                 value = loop.run(value)
             previous = Context(value, task_id=attempt.task_id, workflow_id=attempt.workflow_id, time=time.time_ns())
             contexts.append(previous)
@@ -308,4 +308,4 @@ def _loop_of(attempt: Attempt) -> Iterator[Loop | CallersLoop]:
 
 def _is_awaitable(value: object) -> bool:
     """Whether the step has returned something to be awaited: behind a plain decorator, or for want of an `await`."""
-    return type(value) not in _PLAIN and hasattr(type(value), "__await__")  # on the type, where `await` looks
+    return hasattr(type(value), "__await__")  # on the type, where `await` looks
