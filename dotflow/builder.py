@@ -31,7 +31,7 @@ __all__ = ["TaskBuilder"]
 class TaskBuilder:
     """The tasks of a workflow, in the order they run. Iterating gives them as entries that have not run."""
 
-    def __init__(self, describe: Callable[[], dict[str, Any]], added: Callable[[list[str]], None]) -> None:
+    def __init__(self, describe: Callable[[], dict[str, Any]], added: Callable[[list[Task]], None]) -> None:
         self._tasks: list[Task] = []
         self._index = TaskIndex(self._tasks)
         self._ids: set[str] = set()
@@ -83,7 +83,8 @@ class TaskBuilder:
         """
         if callback is not None and not callable(callback):
             raise InvalidOption(f"callback={callback!r}: it is called as callback(task=...), this cannot be")
-        _check_text("group_name", group_name)
+        if group_name != "default":
+            _check_text("group_name", group_name)
         if name is not None:
             _check_text("name", name)
         steps = [Step.of(one) for one in step] if isinstance(step, (list, tuple)) else [Step.of(step)]
@@ -94,8 +95,7 @@ class TaskBuilder:
             _check_together(len(steps), after, key, each, when, name)
             _check_params(steps, params)
             wiring = self._wiring(name or steps[0].name if steps else "", after, params, key, each, when)
-        added = self._append(steps, wiring, initial_context, callback, group_name, name)
-        self._added([task.name for task in added])
+        self._added(self._append(steps, wiring, initial_context, callback, group_name, name))
         return self
 
     def count(self) -> int:
@@ -186,7 +186,7 @@ class TaskBuilder:
                     callback=callback,
                     group_name=group_name,
                     name=chosen,
-                    task_id=self._unique(chosen) if own.key is None else f"{chosen}[{own.key}]",
+                    task_id=self._unique(chosen) if own.key is None else self._keyed(chosen, own.key),
                     wiring=own,
                 )
                 added.append(task)
@@ -195,7 +195,6 @@ class TaskBuilder:
         except BaseException:
             self._forget(added, counts)
             raise
-        self._ids.update([task.task_id for task in added])
         self._tasks += added
         return added
 
@@ -217,6 +216,12 @@ class TaskBuilder:
         self._ids.add(candidate)
         self._repeats[name] = number
         return candidate
+
+    def _keyed(self, name: str, key: str) -> str:
+        """The id of a member of a family, whose key is known to be free."""
+        task_id = f"{name}[{key}]"
+        self._ids.add(task_id)
+        return task_id
 
     def __iter__(self) -> Iterator[Task]:
         return iter(self._tasks)

@@ -383,10 +383,11 @@ class DotFlow:
     def _describe(self) -> dict[str, Any]:
         return {"workflow_id": self.workflow_id, "name": self.name}
 
-    def _declare(self, task_names: list[str]) -> None:
+    def _declare(self, tasks: list[Task]) -> None:
         metrics = self.config.metrics
         if overridden(metrics, "declare"):
-            self._containment.call(None, "metrics", "declare", lambda: metrics.declare(self.name, task_names))
+            names = [task.name for task in tasks]
+            self._containment.call(None, "metrics", "declare", lambda: metrics.declare(self.name, names))
 
 
 def _no_config(given: object) -> InvalidOption:
