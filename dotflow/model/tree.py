@@ -173,11 +173,13 @@ def _reason(task: Task) -> str:
 
 
 def counted(tasks: Iterable[Task]) -> str:
-    """How many ended how: `998 ✓ 2 ✗`."""
+    """How many ended how: `998 ✓ 2 ✗ (990 restored)`."""
     found: dict[str, int] = {}
-    for kind, count in counts(tasks).items():
+    kinds = counts(tasks)
+    for kind, count in kinds.items():
         found[SIGNS[kind]] = found.get(SIGNS[kind], 0) + count
-    return " ".join(f"{count:,} {sign}" for sign, count in found.items())
+    restored = f" ({kinds[RESTORED]:,} restored)" if RESTORED in kinds else ""
+    return " ".join(f"{count:,} {sign}" for sign, count in found.items()) + restored
 
 
 def after(entry: Entry, before: Entry | None) -> list[str]:

@@ -150,6 +150,13 @@ def test_a_small_family_is_shown_and_a_large_one_is_counted():
     ]
 
 
+def test_items_that_a_resumed_run_has_taken_over_are_counted():
+    made = workflow()
+    made.task.add(files).add(convert, after=files, each=True, key=str)
+    made.start(keep_going=True)
+    assert lines_of(made.start(resume=True, keep_going=True))[1] == "└─ ✗ convert ×6 0 µs 2 ✓ 4 ✗ (2 restored)"
+
+
 def test_of_many_tasks_the_first_the_last_and_the_failed_are_shown():
     made = workflow()
     for number in range(500):
