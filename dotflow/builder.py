@@ -129,7 +129,10 @@ class TaskBuilder:
         return {**self._describe(), "tasks": [_schema_of(task) for task in self._tasks]}
 
     def result(self) -> dict[str, Any]:
-        """The latest run as plain data: of each task status, duration (s), errors and its value; empty before a run."""
+        """The latest run as plain data; empty before a run.
+
+        Of each task: how it ended and why, duration (s), errors and its value; of a task with `each` also its `items`.
+        """
         run = self.latest
         if run is None:
             return {}
@@ -326,7 +329,8 @@ def _schema_of(task: Task) -> dict[str, Any]:
         "group_name": task.group_name,
         "step": task.spec.function_name,
         "after": None if task.wiring.after is None else [parent.label for parent in task.wiring.after],
-        "each": None if task.wiring.each is None else list(task.wiring.each),
+        "key": task.wiring.key,
+        "each": list(task.wiring.each) if task.wiring.each else task.wiring.each is not None,
         "when": task.wiring.when,
         "retry": options.retry,
         "retry_delay": options.retry_delay,
@@ -336,11 +340,13 @@ def _schema_of(task: Task) -> dict[str, Any]:
 
 
 def _result_of(task: Task) -> dict[str, Any]:
-    return {
+    found = {
         "task_id": task.task_id,
         "name": task.name,
         "group_name": task.group_name,
         "status": task.status.value,
+        "result": task.result.value if task.result is not None else None,
+        "reason": task.reason,
         "attempt": task.attempt,
         "retry_count": task.retry_count,
         "duration": task.duration,
@@ -351,3 +357,6 @@ def _result_of(task: Task) -> dict[str, Any]:
         ],
         "current_context": task.current_context.storage,
     }
+    if task.items is not None:
+        found["items"] = [_result_of(item) for item in task.items]
+    return found

@@ -300,6 +300,54 @@ def test_results_speak_of_the_latest_run():
     assert workflow.result() == result
 
 
+def test_results_say_why_a_task_did_not_run_and_what_has_become_of_each_item():
+    @action
+    def numbers():
+        return [1, 2]
+
+    @action
+    def odd_fails(number):
+        if number % 2:
+            raise ValueError(f"{number} is odd")
+        return number
+
+    workflow = DotFlow(name="w")
+    workflow.task.add(numbers).add(odd_fails, after=numbers, each=True).add(good, after=odd_fails)
+    workflow.start(keep_going=True)
+    first, mapped, last = workflow.result()["tasks"]
+    assert "items" not in first
+    assert [(item["task_id"], item["result"], item["current_context"]) for item in mapped["items"]] == [
+        ("odd_fails[0]", "failure", None),
+        ("odd_fails[1]", "success", 2),
+    ]
+    assert mapped["items"][0]["errors"][0]["message"] == "1 is odd"
+    assert (last["status"], last["result"], last["reason"]) == (
+        "Not started",
+        "upstream_failed",
+        "odd_fails did not end well",
+    )
+
+
+def test_the_schema_says_what_a_task_runs_over_and_its_key():
+    @action
+    def numbers():
+        return [1, 2]
+
+    @action
+    def each_one(number, other=None):
+        return number
+
+    workflow = DotFlow(name="w")
+    workflow.task.add(numbers, key="a").add(each_one, after=numbers, each=True)
+    workflow.task.add(each_one, name="named", after={"number": "numbers", "other": each_one}, each="number")
+    entries = workflow.task.schema()["tasks"]
+    assert [(entry["key"], entry["after"], entry["each"]) for entry in entries] == [
+        ("a", None, False),
+        (None, ["numbers"], True),
+        (None, ["number", "other"], ["number"]),
+    ]
+
+
 def test_an_empty_workflow_completes():
     run = DotFlow(name="w").start()
     assert (run.status, run.result, run.tasks) == ("Completed", "success", [])
