@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from dotflow.engine.graph import SKIPPED, WELL
 from dotflow.engine.inputs import constant
+from dotflow.model.status import TypeResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ __all__ = ["basis_of", "has_new_parent", "identity_of"]
 
 _SKIPPED = "skipped"
 _NOT_KEPT = "-"
+_FORGOTTEN = "an earlier run"  # taken over from a storage that does not keep which
 
 
 def identity_of(node: Node, run_id: str) -> str:
@@ -32,7 +34,9 @@ def identity_of(node: Node, run_id: str) -> str:
     if node.ending != WELL:
         return _SKIPPED if node.ending == SKIPPED else f"failed in {run_id}"
     made = task.current_context.provenance
-    return made.run_id if made is not None else run_id
+    if made is not None:
+        return made.run_id
+    return _FORGOTTEN if task.result is TypeResult.RESTORED else run_id
 
 
 def basis_of(node: Node, run_id: str, fingerprint: Callable[[Context], str]) -> str:

@@ -13,6 +13,7 @@ from dotflow.abc.storage import run_key
 from dotflow.errors import InvalidOption, StorageUnavailable
 from dotflow.model.fingerprint import fingerprint_of
 from dotflow.providers import StorageFile
+from dotflow.providers.defaults import StorageDefault
 from dotflow.testing import RecordingStorage
 
 INPUT, PARENT, ASKED = (f"runs again: {why}" for why in ("its input changed", "a parent ran again", "asked for"))
@@ -68,6 +69,63 @@ def test_nothing_runs_again_for_nothing(storage):
     pipeline.run()
     assert pipeline.run(resume=True) == dict.fromkeys(("extract", "double", "load"), "restored")
     assert pipeline.ran == []
+
+
+class Forgetful(StorageDefault):
+    """Keeps only what a storage must: not what a result was made of."""
+
+    persistent = True
+
+    def post(self, key, context):
+        super().post(key, Context(context.storage, task_id=context.task_id, workflow_id=context.workflow_id))
+
+
+def test_where_it_is_not_kept_what_a_result_was_made_of_it_holds_unless_a_parent_ran_again():
+    ran, storage, fails = [], Forgetful(), [True]
+
+    @action
+    def numbers():
+        ran.append("numbers")
+        return [1, 2]
+
+    @action
+    def both(numbers):
+        ran.append("both")
+        return numbers
+
+    @action
+    def each_one(number):
+        ran.append(number)
+        if number == 2 and fails:
+            raise ValueError(number)
+        return number
+
+    @action
+    def total(each_one, both):
+        ran.append("total")
+
+    workflow = DotFlow(Config(storage=storage), name="w", workflow_id="w-1")
+    workflow.task.add(numbers).add(both, after=numbers).add(each_one, after=both, each=True)
+    workflow.task.add(total, after=[each_one, both])
+    workflow.start(keep_going=True)
+    assert ran == ["numbers", "both", 1, 2]
+    fails.clear()
+    workflow.start(resume=True).raise_for_status()
+    assert ran[4:] == [2, "total"]
+    workflow.start(resume=True).raise_for_status()
+    assert ran[6:] == []
+    storage.delete(storage.key(workflow.result_task()[1]))
+    workflow.start(resume=True).raise_for_status()
+    assert ran[6:] == ["both", 1, 2, "total"]
+
+
+def test_a_workflow_without_a_storage_is_resumed_in_its_own_process():
+    ran: list[str] = []
+    workflow = DotFlow(name="w")
+    three(workflow, ran)
+    workflow.start()
+    assert [str(task.result) for task in workflow.start(resume=True).tasks] == ["restored"] * 3
+    assert ran == ["extract", "double", "load"]
 
 
 def test_what_comes_after_a_result_that_is_gone_runs_again(file):
