@@ -19,11 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["ScheduleKeywords", "StartKeywords", "StartOptions"]
 
 
-class StartKeywords(TypedDict, total=False):
-    """The keywords of `DotFlow.start`, for a type checker: those that `start_async` takes behind the mode."""
-
+class _Keywords(TypedDict, total=False):
     background: bool
-    params: Mapping[str, Any] | None
     keep_going: bool
     on_success: Callable[..., Any] | None
     on_failure: Callable[..., Any] | None
@@ -35,10 +32,17 @@ class StartKeywords(TypedDict, total=False):
     max_workers: int | None
 
 
-class ScheduleKeywords(StartKeywords, total=False):
+class StartKeywords(_Keywords, total=False):
+    """The keywords of `DotFlow.start`, for a type checker: those that `start_async` takes behind the mode."""
+
+    params: Mapping[str, Any] | None
+
+
+class ScheduleKeywords(_Keywords, total=False):
     """The keywords of `DotFlow.schedule`."""
 
     mode: Mode
+    params: Mapping[str, Any] | Callable[[datetime], Mapping[str, Any]] | None
 
 
 @dataclass(frozen=True, kw_only=True)

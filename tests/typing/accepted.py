@@ -93,6 +93,7 @@ mode: Mode = "parallel"
 workflow.start(mode, executor="thread", on_input_change="reset", params={"table": "events"}, max_workers=2)
 workflow.start("sequential_group", executor=ThreadPoolExecutor(), background=True)
 workflow.schedule(mode="background", executor="process", keep_going=True, params={"table": "events"})
+workflow.schedule(params=lambda tick: {"day": tick.date()})
 drawn: str = workflow.mermaid(mode="parallel") + run.mermaid() + run.tree(full=True)
 
 
