@@ -681,6 +681,9 @@ class Coordinator:
         self._retries.clear()
         self._ready.clear()
         for node in waiting:
+            if node.when == ALWAYS and not self._ending:  # it was to run in any case, and still has an attempt
+                self._ready.append(node)
+                continue
             node.task.attempt += 1
             self._begin_attempt(node, self._now())
             self._end_as_cancelled(node, AttemptCancelled("the run was cancelled before this attempt began"))

@@ -198,6 +198,32 @@ def test_cancelling_during_the_wait_for_a_retry_cuts_it_short():
     assert seen.count("AttemptStarted") == seen.count("AttemptEnded") == 2
 
 
+@pytest.mark.parametrize("executor", ["inline", "thread"])
+def test_what_is_to_run_always_goes_on_at_once_if_it_waits_for_its_retry_as_the_run_is_cancelled(executor):
+    waiting, tries = threading.Event(), []
+
+    @action(retry=2, retry_delay=3600)
+    def clean_up():
+        tries.append(1)
+        if len(tries) == 1:
+            raise ConnectionError
+        return "gone"
+
+    workflow = DotFlow(
+        Config(listeners=[lambda event: waiting.set() if isinstance(event, events.TaskRetrying) else None])
+    )
+    workflow.task.add(after, after=[]).add(clean_up, after="after", when="always").add(
+        after, name="last", after="clean_up"
+    )
+    run = workflow.start("parallel", background=True, executor=executor)
+    assert waiting.wait(LIMIT)
+    run.cancel()
+    run.wait(LIMIT)
+    assert [str(task.status) for task in run.tasks] == ["Completed", "Completed", "Not started"]
+    assert run.tasks[1].current_context.storage == "gone"
+    assert (run.tasks[1].attempt, run.tasks[1].retry_count, str(run.result)) == (2, 1, "cancellation")
+
+
 def test_cancelling_a_sequential_run_from_another_thread_lets_the_step_finish(stuck):
     workflow, ended = DotFlow(name="w"), []
     workflow.task.add(step=[action(stuck.step), after])
