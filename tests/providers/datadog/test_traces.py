@@ -423,3 +423,46 @@ def test_the_agents_checks_have_looked(agent, program):
         "meta_events_is_valid_json",
     ):
         assert checks[name]["Passed_Checks"] > 0, name
+
+
+def test_a_graph_shows_keys_parents_and_links(agent, program):
+    report = program(
+        """
+        @action
+        def files():
+            return ["a", "b"]
+
+        @action
+        def convert(file):
+            return file
+
+        @action
+        def load(convert, region):
+            return convert, region
+
+        with DotFlow(Config(tracer=TracerDatadog("etl")), name="graph") as workflow:
+            workflow.task.add(files)
+            workflow.task.add(convert, after=files, each=True, key=str.upper)
+            workflow.task.add(files, name="region", key="eu", after=[])
+            workflow.task.add(load, after=["convert", "region"])
+            tell(workflow.start())
+        """
+    ).report
+    spans = agent.trace(report["run_id"])
+    tasks = {span.meta["dotflow.task.id"]: span for span in spans if span.name == "dotflow.task"}
+    keys = {
+        task_id: span.meta["dotflow.task.key"] for task_id, span in tasks.items() if "dotflow.task.key" in span.meta
+    }
+    assert keys == {"convert[A]": "A", "convert[B]": "B", "region[eu]": "eu"}
+    parents = {task_id: span.meta.get("dotflow.task.parents") for task_id, span in tasks.items()}
+    assert parents == {
+        "files": None,
+        "convert": "files",
+        "convert[A]": None,
+        "convert[B]": None,
+        "region[eu]": None,
+        "load": "convert,region[eu]",
+    }
+    assert all(tasks[item].parent_id == tasks["convert"].span_id for item in ("convert[A]", "convert[B]"))
+    links = tasks["load"].meta["_dd.span_links"]
+    assert all(f"{tasks[task_id].span_id:016x}" in links for task_id in ("convert", "region[eu]"))
