@@ -57,7 +57,7 @@ log = logging.getLogger("flights")
 struct_log = structlog.get_logger("flights")
 tracer = trace.get_tracer("flights")
 
-# Steps hand on where the rows are, never the rows. A path is cheap to send to another thread, process or host.
+# Steps hand on where the rows are, never the rows. A path is cheap to send to another process or host.
 
 MAX_REJECTED = 0.01  # the share of unusable rows above which the whole month is suspect
 LOCK_SECONDS = 1.0  # how long the other job holds the database: well below the waits of all retries of the load
@@ -574,9 +574,9 @@ def options(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--executor",
-        choices=["thread", "process"],
-        default="thread",
-        help="where the steps run (default: thread, as SQLite works without Python's lock); all is shown the same",
+        choices=["process", "thread"],
+        default="process",
+        help="where the steps run (default: process); what is shown is the same",
     )
     parser.add_argument("--check", action="store_true", help="say what fills which parameter, and run nothing")
     parser.add_argument("--rows", type=a_count, default=None, help="read only so many flights (default: all 336,776)")

@@ -240,16 +240,16 @@ def test_a_second_run_replaces_the_flights_and_adds_its_trace(first, tmp_path):
     assert more.spans
 
 
-def test_in_worker_processes_it_shows_the_same(first, tmp_path):
-    in_processes = run(tmp_path, "--rows", str(ROWS), "--executor", "process")
-    assert in_processes.exit_code == 0, in_processes.errors
-    assert in_processes.errors == ""
-    assert masked(tree_of(in_processes.screen)) == masked(tree_of(first.screen))
-    assert spans_of(in_processes) == spans_of(first)
-    assert lines_of(in_processes) == lines_of(first)
-    assert in_processes.query(COUNT_FLIGHTS) == first.query(COUNT_FLIGHTS)
-    assert pids_of(first) == {first.pid}
-    assert in_processes.pid not in pids_of(in_processes)
+def test_in_threads_it_shows_the_same_as_in_worker_processes(first, tmp_path):
+    in_threads = run(tmp_path, "--rows", str(ROWS), "--executor", "thread")
+    assert in_threads.exit_code == 0, in_threads.errors
+    assert in_threads.errors == ""
+    assert masked(tree_of(in_threads.screen)) == masked(tree_of(first.screen))
+    assert spans_of(in_threads) == spans_of(first)
+    assert lines_of(in_threads) == lines_of(first)
+    assert in_threads.query(COUNT_FLIGHTS) == first.query(COUNT_FLIGHTS)
+    assert pids_of(in_threads) == {in_threads.pid}
+    assert first.pid not in pids_of(first)
 
 
 def pids_of(outcome):
