@@ -7,6 +7,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from dotflow.model.outcome import end_of_program
 from dotflow.names import logs
 
 if TYPE_CHECKING:
@@ -36,7 +37,9 @@ class Containment:
         """Call `function`; nothing that it raises leaves here, except what ends the program."""
         try:
             function()
-        except Exception as error:  # noqa: BLE001 - this is the place
+        except BaseException as error:
+            if end_of_program(error) is not None:
+                raise
             self.caught(run, provider, method, error)
 
     def call_apart(self, run: Run | None, provider: str, method: str, function: Callable[[], object]) -> None:

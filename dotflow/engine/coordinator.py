@@ -17,7 +17,7 @@ from dotflow.errors import AttemptCancelled
 from dotflow.executors.attempt import Attempt, blank_outcome
 from dotflow.executors.inner import PATIENCE_SECONDS, inner_runs_of
 from dotflow.model.context import Context, Pickled
-from dotflow.model.outcome import ErrorInfo, TaskError
+from dotflow.model.outcome import ErrorInfo, TaskError, end_of_program
 from dotflow.model.status import TypeResult, TypeStatus
 from dotflow.model.wiring import ALWAYS, HANDLERS, SUCCESS
 from dotflow.toolkit.log_fields import ids_of
@@ -421,7 +421,10 @@ class Coordinator:
         self._open_mapped[node] = None
         try:
             found = items_of(node)
-        except Exception as error:  # noqa: BLE001 - it fails the task, whatever it is: keys come from the user's code
+        except BaseException as error:
+            if end_of_program(error) is not None:
+                raise
+            # It fails the task, whatever it is: keys come from the user's code.
             self._end_mapped(node, ErrorInfo.of(error))
             return
         initial = task._initial_context = task.initial_context.copy()  # noqa: SLF001 - that of the workflow stays as it is
@@ -490,8 +493,10 @@ class Coordinator:
         task = node.task
         try:
             context = self._checkpoints.find(node)
-        except Exception as error:  # noqa: BLE001 - it fails the task, whatever it is
-            self._refuse(node, error)
+        except BaseException as error:
+            if end_of_program(error) is not None:
+                raise
+            self._refuse(node, error)  # whatever it is
             return True
         if context is None:
             return False
@@ -506,7 +511,7 @@ class Coordinator:
         self._tell_children()
         return True
 
-    def _refuse(self, node: Node, error: Exception) -> None:
+    def _refuse(self, node: Node, error: BaseException) -> None:
         """Fail a task in place of running it."""
         self._begin(node)
         outcome = blank_outcome(self._clock).fail(error)
@@ -597,11 +602,9 @@ class Coordinator:
         try:
             context.provenance = self._checkpoints.provenance(node)
             self._checkpoints.keep(task, context)
-        except Exception as error:  # noqa: BLE001 - it fails the task, whatever it is
-            outcome.fail(error)
-        except BaseException as error:  # noqa: BLE001 - ends the program, once the task is ended
-            outcome.fail(error, TypeResult.CANCELLATION)
-            outcome.interrupt = error
+        except BaseException as error:  # noqa: BLE001 - it fails the task, whatever it is
+            outcome.interrupt = end_of_program(error)  # raised when the task has been ended
+            outcome.fail(error, TypeResult.FAILURE if outcome.interrupt is None else TypeResult.CANCELLATION)
         else:
             task._current_context = context  # noqa: SLF001
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dotflow.abc.hooks import condition_of, overridden
+from dotflow.model.outcome import end_of_program
 from dotflow.model.task import SpanContext, Task
 from dotflow.names import logs
 
@@ -324,10 +325,11 @@ class Dispatch:
         for provider, method, call in calls:
             try:
                 call(subject)
-            except Exception as error:  # noqa: BLE001 - contained, counted and reported in one place
-                self._containment.caught(self._run, provider, method, error)
-            except BaseException as error:  # noqa: BLE001 - raised by the coordinator
-                self.interrupt = self.interrupt or error
+            except BaseException as error:  # noqa: BLE001 - contained, counted and reported in one place
+                interrupt = end_of_program(error)
+                if interrupt is None:
+                    self._containment.caught(self._run, provider, method, error)
+                self.interrupt = self.interrupt or interrupt
 
     def post(self, provider: str, method: str, deliver: Callable[[], object]) -> None:
         """Queue a call with the background_queue."""

@@ -13,7 +13,7 @@ from dotflow.errors import AttemptCancelled, Skip
 from dotflow.executors.inner import NONE, PATIENCE_SECONDS
 from dotflow.executors.inputs import copied, given
 from dotflow.model.context import Context
-from dotflow.model.outcome import Outcome
+from dotflow.model.outcome import Outcome, end_of_program
 from dotflow.model.running import running_attempt
 from dotflow.model.status import TypeResult
 
@@ -180,11 +180,9 @@ def blank_outcome(clock: Clock) -> Outcome:
 
 def _fail(outcome: Outcome, error: BaseException) -> None:
     outcome.fail(error)
-    if isinstance(error, AttemptCancelled):
+    outcome.interrupt = end_of_program(error)
+    if outcome.interrupt is not None or isinstance(error, AttemptCancelled):
         outcome.result = TypeResult.CANCELLATION
-    if not isinstance(error, Exception) and not _is_cancelled_error(error):
-        outcome.result = TypeResult.CANCELLATION
-        outcome.interrupt = error
 
 
 def _finish_inner(inner: InnerRuns, outcome: Outcome) -> None:
@@ -197,11 +195,6 @@ def _finish_inner(inner: InnerRuns, outcome: Outcome) -> None:
         _fail(outcome, error)
     inner.give_up()
     inner.settle(time.monotonic() + PATIENCE_SECONDS)
-
-
-def _is_cancelled_error(error: BaseException) -> bool:
-    # Looked at by name: importing asyncio to learn of its class would cost every program that does not use it.
-    return any(cls.__name__ == "CancelledError" for cls in type(error).__mro__)
 
 
 def _end_forked_child(outcome: Outcome) -> None:
@@ -223,11 +216,11 @@ def _enter(attempt: Attempt, sides: Sides, outcome: Outcome) -> list[tuple[str, 
         try:
             manager = attach(carried)
             manager.__enter__()
-        except Exception as error:  # noqa: BLE001 - counted by the coordinator, from the outcome
+        except BaseException as error:  # noqa: BLE001 - counted by the coordinator, from the outcome
+            if end_of_program(error) is not None:
+                _fail(outcome, error)  # the step does not begin
+                break
             outcome.provider_errors += ((provider, "attach", error),)
-        except BaseException as error:  # noqa: BLE001 - ends the program: the step does not begin
-            _fail(outcome, error)
-            break
         else:
             entered.append((provider, manager))
     return entered
@@ -237,10 +230,11 @@ def _leave(provider: str, manager: AbstractContextManager[None], outcome: Outcom
     try:
         # The step's own exception is none of the provider's business: it is recorded once, by `end_attempt`.
         manager.__exit__(None, None, None)
-    except Exception as error:  # noqa: BLE001
-        outcome.provider_errors += ((provider, "attach", error),)
     except BaseException as error:  # noqa: BLE001
-        _fail(outcome, error)
+        if end_of_program(error) is not None:
+            _fail(outcome, error)
+        else:
+            outcome.provider_errors += ((provider, "attach", error),)
 
 
 def _call_step(attempt: Attempt) -> Any:

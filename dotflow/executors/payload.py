@@ -114,7 +114,10 @@ def read_report(packed: bytes, name: str) -> Report:
     )
     try:
         outcome.value = _Reader(io.BytesIO(report.value)).load()
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - what the user's class raises when it is made again
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        # What the user's class raises when it is made again.
         outcome.fail(NotPicklable(f"the result of step {name!r}", "read where the run was started", error)).final = True
     _read_inner(report, name)
     return report

@@ -10,11 +10,12 @@ from dotflow.model.status import TypeResult
 from dotflow.model.text import storable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
 
     from dotflow.errors import Skip
 
-__all__ = ["ErrorInfo", "Outcome", "TaskError"]
+__all__ = ["ErrorInfo", "Outcome", "TaskError", "end_of_program", "errors_of"]
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Outcome:
     error: ErrorInfo | None = None
     result: TypeResult = TypeResult.SUCCESS
     interrupt: BaseException | None = None
-    provider_errors: tuple[tuple[str, str, Exception], ...] = ()
+    provider_errors: tuple[tuple[str, str, BaseException], ...] = ()
     final: bool = False
     recorded: dict[str, float] | None = None
     reason: str = ""
@@ -87,6 +88,26 @@ class Outcome:
         if self.interrupt is not None:
             self.interrupt, self.result = None, TypeResult.FAILURE
         return self
+
+
+def end_of_program(error: BaseException) -> BaseException | None:
+    """The KeyboardInterrupt or SystemExit that `error` is, or that it holds if it is a group. None: the program goes on.
+
+    An event loop that runs tasks side by side raises a Ctrl-C in a group. Anything else is a failure like any other, whatever
+    its base class: a panic of native code, a time limit of a library's own.
+    """
+    return next((each for each in errors_of(error) if isinstance(each, (KeyboardInterrupt, SystemExit))), None)
+
+
+def errors_of(error: BaseException) -> Iterator[BaseException]:
+    """The exceptions in a group, of groups within it too; of any other exception itself."""
+    members = getattr(error, "exceptions", None) if hasattr(error, "derive") else None
+    if not isinstance(members, tuple):
+        yield error
+        return
+    for each in members:
+        if isinstance(each, BaseException):
+            yield from errors_of(each)
 
 
 def _format(error: BaseException) -> str:
