@@ -14,6 +14,8 @@ __all__ = [
     "Context",
     "DotFlow",
     "DotflowError",
+    "GiveUp",
+    "RetryAfter",
     "Run",
     "Skip",
     "Task",
@@ -34,6 +36,8 @@ _DOOR = {
     "Context": "model.context",
     "DotFlow": "workflow",
     "DotflowError": "errors",
+    "GiveUp": "errors",
+    "RetryAfter": "errors",
     "Run": "model.run",
     "Skip": "errors",
     "Task": "model.task",
@@ -49,7 +53,7 @@ _MODULES = ("abc", "config", "errors", "events", "model", "options", "providers"
 
 if TYPE_CHECKING:
     from dotflow.config import Config
-    from dotflow.errors import DotflowError, Skip
+    from dotflow.errors import DotflowError, GiveUp, RetryAfter, Skip
     from dotflow.model.action import action
     from dotflow.model.context import Context
     from dotflow.model.current import carrier, current

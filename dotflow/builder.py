@@ -335,6 +335,8 @@ def _schema_of(task: Task) -> dict[str, Any]:
         "retry": options.retry,
         "retry_delay": options.retry_delay,
         "backoff": options.backoff,
+        "max_delay": options.max_delay,
+        "jitter": options.jitter,
         "timeout": options.timeout,
     }
 

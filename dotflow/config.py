@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from dotflow.abc import Log, Metrics, Notify, Scheduler, Server, Storage, Tracer
 from dotflow.errors import InvalidOption, NotCallableObject
 from dotflow.model.action import check_seconds
-from dotflow.model.clock import Clock, IdSource, RandomIds, SystemClock
+from dotflow.model.clock import Clock, IdSource, RandomIds, Randomness, SystemClock, SystemRandomness
 from dotflow.providers import defaults
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ class Config:
         listeners: called with every event (`dotflow.events`), in line, in the coordinator.
         drain_timeout: seconds that the end of a run waits, in all, for what providers still have to send.
         clock, ids: where times and run ids come from; see `dotflow.testing` for ones that can be foreseen.
+        rng: where the jitter of retries comes from; default: the operating system. For tests: `random.Random(7)`.
 
     Raises:
         NotCallableObject: an argument is not an instance of its contract.
@@ -49,6 +50,7 @@ class Config:
         drain_timeout: float = 5.0,
         clock: Clock | None = None,
         ids: IdSource | None = None,
+        rng: Randomness | None = None,
     ) -> None:
         self.storage: Storage = _provider("storage", storage, Storage, defaults.StorageDefault)
         self.notify: Notify = _provider("notify", notify, Notify, defaults.NotifyDefault)
@@ -61,6 +63,7 @@ class Config:
         self.drain_timeout = _seconds("drain_timeout", drain_timeout)
         self.clock: Clock = _capable("clock", clock or SystemClock(), "time_ns", "monotonic_ns", "wait")
         self.ids: IdSource = _capable("ids", ids or RandomIds(), "run_id")
+        self.rng: Randomness = _capable("rng", rng or SystemRandomness(), "random")
 
 
 def _provider(name: str, given: P | None, contract: type[P], default: Callable[[], P]) -> P:

@@ -13,6 +13,7 @@ __all__ = [
     "AttemptCancelled",
     "AttemptTimeout",
     "DotflowError",
+    "GiveUp",
     "ImportModuleError",
     "InputChanged",
     "InvalidChoice",
@@ -23,6 +24,7 @@ __all__ = [
     "NotCallableObject",
     "NotPicklable",
     "ProgramImportedAgain",
+    "RetryAfter",
     "RunFailed",
     "RunTimeout",
     "SerializationError",
@@ -35,6 +37,8 @@ __all__ = [
     "WorkerDied",
     "WorkflowClosed",
 ]
+
+_TOO_LONG = 1e300  # no number from here on, infinity and NaN included, is a time
 
 
 class DotflowError(Exception):
@@ -122,6 +126,30 @@ class Skip(DotflowError):
 
     Its task ends well, with the result `skip` and no value; what depends on it is skipped too.
     """
+
+
+class RetryAfter(DotflowError, RuntimeError):
+    """Raised by a step that knows when it may be tried again: `raise RetryAfter(30) from error`.
+
+    The next attempt begins not before that many seconds have passed, if the step's `retry` has one left; else its task fails
+    with the cause.
+
+    Raises:
+        InvalidOption: (a `ValueError`) `seconds` that are no finite number, or below 0.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < _TOO_LONG:
+            raise InvalidOption(f"RetryAfter({seconds!r}): seconds, a finite number not below 0")
+        super().__init__(seconds)
+        self.seconds = seconds
+
+    def __str__(self) -> str:
+        return f"try again after {self.seconds:g} s"
+
+
+class GiveUp(DotflowError, RuntimeError):
+    """Raised by a step that no further attempt can help: `raise GiveUp("the table is gone")`. Its task fails at once."""
 
 
 class WorkerDied(DotflowError, RuntimeError):

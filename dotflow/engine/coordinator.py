@@ -576,7 +576,7 @@ class Coordinator:
             self._dispatch.emit(calls, task)
         may_retry = may_retry and task.attempt < retry and not outcome.interrupt
         if may_retry and (not self._cancelling or ((node.owner or node).when == ALWAYS and not self._draining)):
-            self._retry(node)
+            self._retry(node, outcome.retry_after)
         else:
             self._finish(node, outcome)
         if outcome.interrupt is not None:
@@ -608,11 +608,11 @@ class Coordinator:
         else:
             task._current_context = context  # noqa: SLF001
 
-    def _retry(self, node: Node) -> None:
+    def _retry(self, node: Node, asked: float | None) -> None:
         task = node.task
         task.status = TypeStatus.RETRY
         task.retry_count += 1
-        delay = task.retry_in = task.spec.options.delay_before(task.attempt + 1)
+        delay = task.retry_in = task.spec.options.delay_before(task.attempt + 1, self._config.rng, asked)
         self._dispatch.emit(self._dispatch.task_retrying, task)
         if delay <= 0:
             self._ready.appendleft(node)

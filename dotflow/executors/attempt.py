@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from dotflow.errors import AttemptCancelled, Skip
 from dotflow.executors.inner import NONE, PATIENCE_SECONDS
 from dotflow.executors.inputs import copied, given
+from dotflow.executors.verdict import judge
 from dotflow.model.context import Context
 from dotflow.model.outcome import Outcome, end_of_program
 from dotflow.model.running import running_attempt
@@ -160,6 +161,8 @@ def _run(attempt: Attempt, clock: Clock, sides: Sides) -> Outcome:
         outcome.skip(reason)
     except BaseException as error:  # noqa: BLE001 - reported, and raised again by the coordinator where it must be
         _fail(outcome, error)
+        if outcome.result is TypeResult.FAILURE:
+            judge(outcome, error, attempt.step.options)
     inner = attempt.inner
     if inner is None:
         attempt.inner = NONE

@@ -12,6 +12,7 @@ from dotflow.errors import AttemptCancelled, AttemptTimeout
 from dotflow.executors.attempt import blank_outcome
 from dotflow.executors.base import Executor
 from dotflow.executors.inner import PATIENCE_SECONDS, inner_runs_of
+from dotflow.executors.verdict import judge
 from dotflow.model.clock import LONGEST_BLOCK
 from dotflow.model.status import TypeResult
 
@@ -50,7 +51,10 @@ class Out(Generic[Where]):
         if self.began is not None:
             outcome.started_ns += round((self.began - self._sent) * 1e9)
         outcome.pid = pid or outcome.pid
-        return outcome.fail(error, result)
+        outcome.fail(error, result)
+        if result is not TypeResult.CANCELLATION:
+            judge(outcome, error, self.attempt.step.options)
+        return outcome
 
 
 class PooledExecutor(Executor, Generic[Where]):

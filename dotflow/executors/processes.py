@@ -16,6 +16,7 @@ from dotflow.executors.attempt import blank_outcome
 from dotflow.executors.payload import read_report
 from dotflow.executors.pooled import AGAIN, WOKEN, Out, PooledExecutor, Signal
 from dotflow.executors.remote import ProviderFailure
+from dotflow.executors.verdict import judge
 from dotflow.model.status import TypeResult
 
 if TYPE_CHECKING:
@@ -133,6 +134,8 @@ class ProcessExecutor(PooledExecutor["Worker | None"]):
     def _refused(self, attempt: Attempt, error: Exception, *, final: bool) -> Out[Worker | None]:
         outcome = blank_outcome(self._clock).fail(error)
         outcome.final = final
+        if not final:
+            judge(outcome, error, attempt.step.options)
         self._arrived.append((attempt, outcome))
         return Out(attempt, None, self._clock)
 

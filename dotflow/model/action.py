@@ -6,10 +6,15 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from dotflow.errors import InvalidOption, StepSignatureError
+from dotflow.model.retry import check_errors
 from dotflow.model.text import is_text
+
+if TYPE_CHECKING:
+    from dotflow.model.clock import Randomness
+    from dotflow.model.retry import Errors
 
 __all__ = ["MARK", "ActionOptions", "action", "check_seconds", "is_async", "named_part", "options_of"]
 
@@ -22,7 +27,7 @@ MARK = "__dotflow_action__"
 
 @dataclass(frozen=True)
 class ActionOptions:
-    """How a step is to be run. Times are seconds; 0 means no limit (`timeout`) or no wait (`retry_delay`)."""
+    """How a step is to be run. Times are seconds; 0 means no limit (`timeout`, `max_delay`) or no wait (`retry_delay`)."""
 
     name: str | None = None
     retry: int = 1
@@ -31,24 +36,42 @@ class ActionOptions:
     timeout: float = 0.0
     keep: bool = True
     readonly: bool = False
+    max_delay: float = 0.0
+    jitter: float = 0.0
+    retry_on: Errors | None = None
+    give_up_on: Errors | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.retry, bool) or not isinstance(self.retry, int) or self.retry < 1:
             raise InvalidOption(f"retry={self.retry!r}: the number of attempts is a whole number, at least 1")
-        for field in ("retry_delay", "timeout"):
+        for field in ("retry_delay", "timeout", "max_delay"):
             check_seconds(field, getattr(self, field))
         if not isinstance(self.backoff, bool):
             raise InvalidOption(f"backoff={self.backoff!r}: use True (the delay doubles) or False")
+        if isinstance(self.jitter, bool) or not isinstance(self.jitter, (int, float)) or not 0 <= self.jitter <= 1:
+            raise InvalidOption(f"jitter={self.jitter!r}: the share of a delay by which it is spread, from 0 to 1")
+        for field in ("retry_on", "give_up_on"):
+            check_errors(field, getattr(self, field))
         for field in ("keep", "readonly"):
             if not isinstance(getattr(self, field), bool):
                 raise InvalidOption(f"{field}={getattr(self, field)!r}: use True or False")
         if self.name is not None and not is_text(self.name):
             raise InvalidOption(f"name={self.name!r}: a step's name is a non-empty text that UTF-8 can hold")
 
-    def delay_before(self, attempt: int) -> float:
-        """Seconds to wait before the given attempt (2 is the first retry)."""
-        delay = self.retry_delay * 2.0 ** min(attempt - 2, _LARGEST_DOUBLING) if self.backoff else self.retry_delay
-        return min(delay, _LONGEST_DELAY)
+    def delay_before(self, attempt: int, rng: Randomness, asked: float | None = None) -> float:
+        """Seconds to wait before the given attempt (2 is the first retry). One that was `asked` for is never cut short.
+
+        A ceiling cuts off the range that the delay is spread over, not the delays: else many would come back at its end.
+        """
+        if asked is not None:
+            shortest, longest = asked, asked * (1 + self.jitter)
+        else:
+            doubled = 2.0 ** min(attempt - 2, _LARGEST_DOUBLING) if self.backoff else 1.0
+            ceiling = self.max_delay or _LONGEST_DELAY
+            delay = min(self.retry_delay * doubled, ceiling)
+            shortest, longest = delay * (1 - self.jitter), min(delay * (1 + self.jitter), ceiling)
+        spread = rng.random() * (longest - shortest) if shortest < longest else 0.0
+        return min(shortest + spread, _LONGEST_DELAY)
 
 
 @overload
@@ -59,6 +82,10 @@ def action(
     retry: int = 1,
     retry_delay: float = 0,
     backoff: bool = False,
+    max_delay: float = 0,
+    jitter: float = 0,
+    retry_on: Errors | None = None,
+    give_up_on: Errors | None = None,
     timeout: float = 0,
     name: str | None = None,
     keep: bool = True,
@@ -71,6 +98,10 @@ def action(
     retry: int = 1,
     retry_delay: float = 0,
     backoff: bool = False,
+    max_delay: float = 0,
+    jitter: float = 0,
+    retry_on: Errors | None = None,
+    give_up_on: Errors | None = None,
     timeout: float = 0,
     name: str | None = None,
     keep: bool = True,
@@ -82,13 +113,17 @@ def action(
         retry: how many attempts the step gets; 1 is no retry.
         retry_delay: seconds between an attempt that failed and the next.
         backoff: double the delay with every retry.
+        max_delay: seconds that the delay never exceeds; 0 is no ceiling.
+        jitter: from 0 to 1: spread the delay by that share, so that what failed together does not come back together.
+        retry_on: what is worth another attempt: an exception type, a tuple of them, or a function of the exception.
+        give_up_on: what is not, whatever `retry_on` says.
         timeout: seconds an attempt may take; 0 is no limit.
         name: the step's name in traces, metrics and logs; default: the function's own. Keep it one of few.
         keep: False: its result is never stored, so it runs in every run, resumed ones too. For what sets something up.
         readonly: True promises that the step changes nothing of what it is given, which it then gets without a copy.
 
     Raises:
-        InvalidOption: (a `ValueError`) `retry` below 1, a negative or non-numeric time.
+        InvalidOption: (a `ValueError`) `retry` below 1, a negative or non-numeric time, a `retry_on` that is none of these.
         StepSignatureError: (a `TypeError`) what is decorated cannot be called.
     """
     options = ActionOptions(
@@ -99,6 +134,10 @@ def action(
         timeout=timeout,
         keep=keep,
         readonly=readonly,
+        max_delay=max_delay,
+        jitter=jitter,
+        retry_on=retry_on,
+        give_up_on=give_up_on,
     )
     if func is not None:
         return _mark(func, options)
@@ -183,7 +222,7 @@ def _refuse_method_options(cls: type) -> None:
         if options is not None and options != ActionOptions(name=options.name):
             raise InvalidOption(
                 f"{cls.__qualname__}.{name}: a class is one step, retried and timed as a whole; "
-                "move retry, retry_delay, backoff and timeout to the @action of the class"
+                "move retry, timeout and the other options to the @action of the class"
             )
 
 

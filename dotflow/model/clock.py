@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     import threading
 
-__all__ = ["Clock", "IdSource", "RandomIds", "SystemClock"]
+__all__ = ["Clock", "IdSource", "RandomIds", "Randomness", "SystemClock", "SystemRandomness"]
 
 
 # Seconds. A signal that comes just before a thread blocks is seen only when the block ends, so none is longer.
@@ -36,6 +36,13 @@ class IdSource(Protocol):
         """32 lower-case hex digits, never all zero: a W3C trace id (https://www.w3.org/TR/trace-context/)."""
 
 
+class Randomness(Protocol):
+    """Where the spread of delays comes from; a `random.Random` is one."""
+
+    def random(self) -> float:
+        """A number from 0 up to 1, each as likely as any other."""
+
+
 class SystemClock:
     """The machine's own clocks."""
 
@@ -60,3 +67,11 @@ class RandomIds:
         while not any(bits := os.urandom(16)):
             pass
         return bits.hex()
+
+
+class SystemRandomness:
+    """The operating system's randomness: a step that seeds `random` cannot repeat it, nor do two processes forked from one."""
+
+    def random(self) -> float:
+        """A number from 0 up to 1, of 53 bits."""
+        return (int.from_bytes(os.urandom(7), "big") >> 3) / (1 << 53)

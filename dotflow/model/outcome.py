@@ -37,13 +37,13 @@ class ErrorInfo:
     traceback: str
 
     @classmethod
-    def of(cls, error: BaseException) -> ErrorInfo:
-        """Describe `error`; the frames of dotflow itself above the user's code are left out."""
+    def of(cls, error: BaseException, told_by: BaseException | None = None) -> ErrorInfo:
+        """Describe `error`; the frames of dotflow itself above the user's code are left out. The traceback is that of `told_by`."""
         try:
             message = str(error)
         except Exception as broken:  # noqa: BLE001 - a user's __str__ may raise anything, the report must not
             message = f"<no message: {type(broken).__name__} in __str__>"
-        return cls(type(error).__name__, storable(message), storable(_format(error)))
+        return cls(type(error).__name__, storable(message), storable(_format(told_by or error)))
 
 
 @dataclass(slots=True)
@@ -54,7 +54,8 @@ class Outcome:
     the program while the step ran in the coordinator's own process; `provider_errors` are (provider, method, error).
     `recorded` is what the step measured itself, by name.
     `reason` is why the step has skipped itself (`result` is `skip`).
-    `final` says that another attempt could not go better, whatever the step's `retry` is.
+    `final` says that another attempt could not go better, whatever the step's `retry` is. `retry_after` are the seconds to wait
+    for the next one, where the step itself says so.
     `inner` is of the runs that the step has started in another process: their records, and the calls of providers that are
     in the coordinator's.
     """
@@ -69,6 +70,7 @@ class Outcome:
     interrupt: BaseException | None = None
     provider_errors: tuple[tuple[str, str, BaseException], ...] = ()
     final: bool = False
+    retry_after: float | None = None
     recorded: dict[str, float] | None = None
     reason: str = ""
     inner: tuple[list[Any], list[Any]] | None = None

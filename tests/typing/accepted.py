@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from dotflow import Config, Context, DotFlow, Run, Task, TypeStatus, action, observability
+from dotflow import Config, Context, DotFlow, GiveUp, RetryAfter, Run, Task, TypeStatus, action, observability
 from dotflow.abc import Metrics, Notify, Storage, Tracer
 from dotflow.events import Event, TaskEnded
 from dotflow.model.modes import Mode
@@ -20,6 +20,43 @@ def bare(initial_context: Context) -> int:
 @action(retry=3, retry_delay=0.5, backoff=True, timeout=30, name="called")
 async def called(previous_context: Context) -> str:
     return str(previous_context.storage)
+
+
+def is_busy(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno == 11
+
+
+def is_final(error: BaseException) -> bool:
+    return isinstance(error, PermissionError)
+
+
+@action(
+    retry=5, retry_delay=1, backoff=True, max_delay=60, jitter=0.5, retry_on=(OSError, KeyError), give_up_on=is_final
+)
+def policy(rows: list[int]) -> int:
+    try:
+        return rows[0]
+    except IndexError as error:
+        raise RetryAfter(2.5) from error
+
+
+@action(retry=2, retry_on=is_busy, give_up_on=PermissionError)
+async def policy_by_function(rows: list[int]) -> int:
+    if not rows:
+        raise GiveUp("no rows")
+    return rows[0]
+
+
+@action(retry_on=BaseException, give_up_on=lambda error: "denied" in str(error))
+class PolicyOfAClass:
+    @action
+    def page(self) -> str:
+        return ""
+
+
+# A decorated function keeps its type, whatever its options.
+row: int = policy([1])
+seconds: float = RetryAfter(3).seconds
 
 
 @action

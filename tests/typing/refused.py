@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dotflow import Config, Context, DotFlow, Task, action, providers
+from dotflow import Config, Context, DotFlow, RetryAfter, Task, action, providers
 from dotflow.abc import Storage
 from dotflow.events import TaskEnded
 from dotflow.providers import LogStructlog, StorageFile
@@ -16,6 +16,34 @@ def misspelt_option() -> None: ...
 
 @action(retry="3")  # type: ignore[call-overload, untyped-decorator]
 def text_for_a_number() -> None: ...
+
+
+@action(retry_on="OSError")  # type: ignore[call-overload, untyped-decorator]
+def text_for_a_type() -> None: ...
+
+
+@action(retry_on=[OSError])  # type: ignore[call-overload, untyped-decorator]
+def list_for_a_tuple() -> None: ...
+
+
+@action(give_up_on=int)  # type: ignore[arg-type]
+def type_that_is_no_exception() -> None: ...
+
+
+@action(retry_on=(OSError, "KeyError"))  # type: ignore[arg-type]
+def tuple_with_a_text() -> None: ...
+
+
+@action(give_up_on=lambda: True)  # type: ignore[arg-type]
+def function_of_nothing() -> None: ...
+
+
+@action(jitter="0.5")  # type: ignore[call-overload, untyped-decorator]
+def text_for_a_share() -> None: ...
+
+
+RetryAfter("30")  # type: ignore[arg-type]
+Config(rng=7)  # type: ignore[arg-type]
 
 
 @action

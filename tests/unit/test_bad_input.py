@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import subprocess
 import sys
 
@@ -58,6 +59,7 @@ def test_a_provider_of_another_contract_or_its_class_is_refused():
         ({"listeners": [print, 5]}, "listeners=[..., 5]"),
         ({"drain_timeout": -1}, "drain_timeout=-1"),
         ({"drain_timeout": "5"}, "drain_timeout='5'"),
+        ({"rng": 7}, "rng=7: it has no random"),
         ({"drain_timeout": float("nan")}, "drain_timeout=nan"),
     ],
 )
@@ -128,7 +130,7 @@ def test_a_retry_below_one_or_no_number(retry):
         action(retry=retry)
 
 
-@pytest.mark.parametrize("field", ["retry_delay", "timeout"])
+@pytest.mark.parametrize("field", ["retry_delay", "timeout", "max_delay"])
 @pytest.mark.parametrize("value", [-1, -0.001, "2", None, True, float("inf"), float("nan"), 10**400, 1j])
 def test_a_time_that_is_none(field, value):
     with raises(errors.InvalidOption, ValueError, f"{field}=", "seconds"):
@@ -141,6 +143,59 @@ def test_a_time_that_is_none(field, value):
 def test_other_options_of_action(option, text):
     with raises(errors.InvalidOption, ValueError, text):
         action(**option)
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1, 2, "0.5", None, True, float("nan"), float("inf"), 1j])
+def test_a_jitter_that_is_no_share(value):
+    with raises(errors.InvalidOption, ValueError, f"jitter={value!r}", "from 0 to 1"):
+        action(jitter=value)
+
+
+async def asks():
+    return True
+
+
+class Asks:
+    async def __call__(self, error):
+        return True
+
+
+@pytest.mark.parametrize("field", ["retry_on", "give_up_on"])
+@pytest.mark.parametrize(
+    ("value", "texts"),
+    [
+        (
+            "ConnectionError",
+            ["='ConnectionError'", "an exception type, a tuple of them, or a function of the exception"],
+        ),
+        (5, ["=5", "an exception type"]),
+        (ConnectionError("one"), ["=ConnectionError('one')", "an exception type"]),
+        (int, ["=int", "a class that is no exception"]),
+        ((ConnectionError, int), ["<class 'int'> in it is no exception type"]),
+        ((ConnectionError, (OSError,)), ["in it is no exception type"]),
+        ((ConnectionError, "OSError"), ["'OSError' in it"]),
+        ([ConnectionError, OSError], ["write a tuple, (ConnectionError, OSError,), in place of a list"]),
+        ({OSError}, ["write a tuple, (OSError,), in place of a set"]),
+        (asks, ["`async def`"]),
+        (Asks(), ["`async def`"]),
+        (lambda: True, ["it is called with the exception alone", "too many positional arguments"]),
+        (lambda error, attempt: True, ["missing a required argument: 'attempt'"]),
+    ],
+)
+def test_errors_that_are_none(field, value, texts):
+    with raises(errors.InvalidOption, ValueError, field, *texts):
+        action(**{field: value})
+
+
+def test_errors_to_retry_of_which_there_are_none():
+    with raises(errors.InvalidOption, ValueError, "retry_on=(): no error would ever be retried"):
+        action(retry_on=())
+
+
+def test_functions_of_an_exception_that_can_be_called():
+    wanted = functools.partial(isinstance, ValueError())  # of a builtin that does not tell what it takes
+    for function in (lambda error, attempt=1: True, lambda *errors: True, wanted, callable):
+        action(retry_on=function, give_up_on=function)
 
 
 @pytest.mark.parametrize("field", ["name", "group_name"])

@@ -20,7 +20,7 @@ from dotflow.names import metrics
 def test_the_names_at_the_top():
     assert set(dotflow.__all__) == {
         *("Config", "Context", "DotFlow", "DotflowError", "Run", "Skip", "Task", "TypeStatus", "action", "carrier"),
-        *("current", "observability", "record"),
+        *("current", "observability", "record", "GiveUp", "RetryAfter"),
     }
     assert all(hasattr(dotflow, name) for name in dotflow.__all__)
 
