@@ -29,7 +29,8 @@ _VARIES = [
     (re.compile(r"(127\.0\.0\.1):\d+"), r"\1:<port>"),
     (re.compile(r" +"), " "),
 ]
-_LINK = re.compile(r"\]\((?!https?://)([^)#]+)")
+_LINK = re.compile(r"\]\((?!https?://)([^)#]*)(?:#([^)]*))?\)")
+_HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -81,5 +82,20 @@ def test_an_output_that_differs_is_found():
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_links_of_a_page_lead_somewhere(page):
-    missing = [link for link in _LINK.findall(page.read_text(encoding="utf-8")) if not (page.parent / link).exists()]
-    assert missing == []
+    links = _LINK.findall(page.read_text(encoding="utf-8"))
+    assert [link for link, _ in links if not (page.parent / link).exists()] == []
+    anchored = [(page.parent / link if link else page, anchor) for link, anchor in links if anchor]
+    assert [anchor for there, anchor in anchored if anchor not in anchors_of(there.read_text(encoding="utf-8"))] == []
+
+
+def anchors_of(page):
+    """What GitHub makes of its headings."""
+    headings = _HEADING.findall(re.sub(r"^```.*?^```$", "", page, flags=re.MULTILINE | re.DOTALL))
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_an_anchor_is_made_as_github_makes_it():
+    assert anchors_of("# Each of each, with a *bad* `file`\n```python\n# no heading\n```\n## current()\n") == {
+        "each-of-each-with-a-bad-file",
+        "current",
+    }
