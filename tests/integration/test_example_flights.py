@@ -228,6 +228,12 @@ def test_nobody_is_alerted(first):
     assert not (first.out / "alert.txt").exists()
 
 
+def test_a_month_that_is_cut_short_is_not_suspect(tmp_path):
+    cut = run(tmp_path, "--rows", "56152")  # of the last 258 rows, of November, 4 are bad
+    assert cut.exit_code == 0, cut.screen
+    assert sum(line["rows"] for line in cut.log if line.get("task_id") == "validate[2013-11]" and "rows" in line) == 4
+
+
 def test_a_second_run_replaces_the_flights_and_adds_its_trace(first, tmp_path):
     again, more = run(tmp_path, "--rows", "500"), run(tmp_path, "--rows", "600")
     assert (again.exit_code, more.exit_code) == (0, 0), again.errors + more.errors
