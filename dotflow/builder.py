@@ -95,7 +95,9 @@ class TaskBuilder:
             _check_together(len(steps), after, key, each, when, name)
             _check_params(steps, params)
             wiring = self._wiring(name or steps[0].name if steps else "", after, params, key, each, when)
-        self._added(self._append(steps, wiring, initial_context, callback, group_name, name))
+        added = self._append(steps, wiring, initial_context, callback, group_name, name)
+        self._index.freeze(wiring.after or (), name or steps[0].name if steps else "")
+        self._added(added)
         return self
 
     def count(self) -> int:
@@ -195,6 +197,8 @@ class TaskBuilder:
                 added.append(task)
                 if own is not UNWIRED:
                     check_wiring(task)
+                    if own.is_mapped:
+                        self._index.check_items(task.task_id)
         except BaseException:
             self._forget(added, counts)
             raise

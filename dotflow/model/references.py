@@ -47,6 +47,12 @@ class TaskIndex:
             InvalidOption: it has that key already, or a task has named it.
         """
         self._catch_up()
+        same = self._by_id.get(name)
+        if same is not None and same.wiring.is_mapped:
+            raise InvalidOption(
+                f"key={key!r}: the items of task {name!r} have ids such as {f'{name}[{key}]'!r}, so no family can be called "
+                f"{name!r}: give one of them another name="
+            )
         if f"{name}[{key}]" in self._by_id:
             raise InvalidOption(f"key={key!r}: {name!r} has a task with that key already")
         if name in self._frozen:
@@ -54,6 +60,26 @@ class TaskIndex:
                 f"key={key!r}: task {self._frozen[name]!r} has named the family {name!r}, so no member can be added to it "
                 "any more; add all of them before"
             )
+
+    def check_items(self, task_id: str) -> None:
+        """Whether a task with this id may have items.
+
+        Raises:
+            InvalidOption: their ids would be those of a family.
+        """
+        self._catch_up()
+        member = next((task for task in self._by_name.get(task_id, ()) if task.wiring.key is not None), None)
+        if member is not None:
+            raise InvalidOption(
+                f"each= of task {task_id!r}: its items would have ids such as {member.task_id!r}, which is of a family: give "
+                "one of them another name="
+            )
+
+    def freeze(self, parents: Sequence[Parent], by: str) -> None:
+        """The task `by`, which was added, has named these: families among them are complete."""
+        for parent in parents:
+            if parent.is_family:
+                self._frozen.setdefault(parent.name, by)
 
     def resolve(self, after: Any, by: str) -> tuple[Parent, ...]:
         """The parents that the `after` of the task `by` names.
@@ -78,10 +104,7 @@ class TaskIndex:
         return parents
 
     def _one(self, reference: object, by: str) -> Parent:
-        found = self._by_text(reference, by) if isinstance(reference, str) else self._by_object(reference, by)
-        if found.is_family:
-            self._frozen.setdefault(found.name, by)
-        return found
+        return self._by_text(reference, by) if isinstance(reference, str) else self._by_object(reference, by)
 
     def _by_text(self, name: str, by: str) -> Parent:
         named, of_id = self._by_name.get(name, []), self._by_id.get(name)
