@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dotflow.errors import InvalidChoice, InvalidOption, StepSignatureError
-from dotflow.model.binding import check_wiring
+from dotflow.model.binding import check_params, check_wiring
 from dotflow.model.references import TaskIndex
 from dotflow.model.step import Step
 from dotflow.model.task import Task
@@ -270,8 +270,7 @@ def _check_together(count: int, after: Any, key: Any, each: Any, when: Any, name
 def _check_params(steps: list[Step], params: Any) -> None:
     if params is None:
         return
-    if not isinstance(params, Mapping) or not all(isinstance(name, str) for name in params):
-        raise InvalidOption(f"params={params!r}: a dict from the names of parameters to their values")
+    check_params(params)
     for name in params if len(steps) > 1 else ():  # of a single step, `check_wiring` tells it
         if not any(step.takes_rest or name in {parameter.name for parameter in step.parameters} for step in steps):
             raise StepSignatureError(f"params={name!r}: none of the steps has a parameter of that name")

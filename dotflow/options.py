@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from dotflow.errors import InvalidChoice, InvalidOption, UnknownKeyword
+from dotflow.model.binding import check_params
 from dotflow.model.modes import BACKGROUND, EXECUTORS, MODES, ON_INPUT_CHANGE, RERUN, SEQUENTIAL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from concurrent.futures import Executor
     from datetime import datetime
 
@@ -87,7 +87,7 @@ class StartOptions:
         if not callable(self.params):
             return self
         params = self.params(tick)
-        _check_params(params)
+        check_params(params)
         return replace(self, params=params)
 
     @property
@@ -117,7 +117,7 @@ class StartOptions:
         if not isinstance(self.background, bool):
             raise InvalidOption(f"background={self.background!r}: use True or False")
         if self.params is not None and not callable(self.params):
-            _check_params(self.params)
+            check_params(self.params)
         if isinstance(self.rerun, str) or not all(isinstance(name, str) for name in self.rerun):
             raise InvalidOption(f"rerun={self.rerun!r}: a list of names or ids of tasks")
         _check_choice("on_input_change", self.on_input_change, ON_INPUT_CHANGE)
@@ -128,11 +128,6 @@ class StartOptions:
         workers = self.max_workers
         if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
             raise InvalidOption(f"max_workers={workers!r}: a whole number, at least 1")
-
-
-def _check_params(given: object) -> None:
-    if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
-        raise InvalidOption(f"params={given!r}: a dict from the names of parameters to their values")
 
 
 def _check_executor(given: object) -> None:

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from dotflow.errors import StepSignatureError
+from dotflow.errors import InvalidOption, StepSignatureError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from dotflow.model.step import Parameter
     from dotflow.model.task import Task
     from dotflow.model.wiring import Parent
 
-__all__ = ["NONE_IMPLIED", "NO_PARENT", "Filling", "bind", "check_wiring", "mismatches", "name_of"]
+__all__ = [
+    "NONE_IMPLIED",
+    "NO_PARENT",
+    "Filling",
+    "bind",
+    "check_params",
+    "check_wiring",
+    "mismatches",
+    "name_of",
+]
 
 
 NO_PARENT: Final = "it has no parent"
@@ -31,6 +41,21 @@ class Filling(NamedTuple):
     parent: Parent | None = None
     value: Any = None
     source: str = _DEFAULT
+
+
+def check_params(params: object) -> None:
+    """Whether these are `params`. What is wrong is told without a value, which may be a secret.
+
+    Raises:
+        InvalidOption: they are no mapping, or a key is no text.
+    """
+    if not isinstance(params, Mapping):
+        raise InvalidOption(
+            f"params= of type {type(params).__name__}: a dict from the names of parameters to their values"
+        )
+    for name in params:
+        if not isinstance(name, str):
+            raise InvalidOption(f"params= with the key {name!r}: a key is the name of a parameter, as text")
 
 
 def check_wiring(task: Task) -> None:

@@ -136,7 +136,13 @@ REFUSED: list[Refusal] = [
         "params no dict",
         [(takes_rows, {"params": ["rows"]})],
         InvalidOption,
-        "params=['rows']: a dict from the names of parameters to their values",
+        "params= of type list: a dict from the names of parameters to their values",
+    ),
+    Refusal(
+        "params key no text",
+        [(takes_rows, {"params": {"rows": "secret", 1: "secret"}})],
+        InvalidOption,
+        "params= with the key 1: a key is the name of a parameter, as text",
     ),
     Refusal(
         "posonly",
@@ -362,7 +368,7 @@ REFUSED: list[Refusal] = [
         "start params no dict",
         [(takes_rows, {})],
         InvalidOption,
-        "params=['rows']: a dict from the names of parameters to their values",
+        "params= of type list: a dict from the names of parameters to their values",
         {"params": ["rows"]},
     ),
 ]
