@@ -31,6 +31,7 @@ NO_PARENT: Final = "it has no parent"
 NONE_IMPLIED: Final = "it names no parent, and in a list the mode 'parallel' implies none"
 
 _DEFAULT = "default"
+_SHOWN = 6  # parents in an error
 
 
 class Filling(NamedTuple):
@@ -182,7 +183,8 @@ def _none_takes(task: Task, taken: set[str]) -> str:
 
 def _unfilled(task: Task, empty: Sequence[str], parents: Sequence[Parent], without: str) -> str:
     names = ", ".join(repr(name) for name in empty)
-    have = ", ".join(repr(parent.name) for parent in parents)
+    have = ", ".join(repr(parent.name) for parent in parents[:_SHOWN])
+    have += f" and {len(parents) - _SHOWN:,} more" if len(parents) > _SHOWN else ""
     first = empty[0]
     have = f"its parents: {have}" if parents else without
     return (

@@ -401,6 +401,17 @@ def test_all_that_is_wrong_is_told_at_once():
     ]
 
 
+def test_of_many_parents_some_are_named():
+    workflow = DotFlow(name="binding")
+    for number in range(1_000):
+        workflow.task.add(rows, name=f"rows_{number}", after=[])
+    workflow.task.add(takes_rows, after=[f"rows_{number}" for number in range(1_000)])
+    with pytest.raises(
+        StepSignatureError, match=r"\(its parents: 'rows_0', .*, 'rows_5' and 994 more\): name a parent"
+    ):
+        workflow.start()
+
+
 def test_what_is_refused_leaves_no_trace():
     workflow = DotFlow(name="binding")
     workflow.task.add(rows, after=[])
