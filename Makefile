@@ -73,6 +73,7 @@ bench-all: bench
 	@$(BIN)/python benchmarks/metrics.py
 	@$(BIN)/python benchmarks/otel_metrics.py
 	@$(BIN)/python benchmarks/parallel.py
+	@$(BIN)/python benchmarks/graphs.py
 	@$(BIN)/python benchmarks/collector_down.py
 
 # Counts instructions, so a busy machine does not turn it red; needs valgrind, and says so where it is missing.
