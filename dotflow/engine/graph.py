@@ -336,7 +336,10 @@ def _connect(node: Node, group: _Group, by_id: Mapping[str, Node], *, follows: b
 
 def _name(node: Node, after: Sequence[Parent], by_id: Mapping[str, Node]) -> None:
     """The parents that a task has named; it waits for a mapped one that it goes along with only until that has its items."""
-    node.edges = tuple((parent, tuple(by_id[task.task_id] for task in parent.tasks)) for parent in after)
+    node.edges = tuple([(parent, tuple([by_id[task.task_id] for task in parent.tasks])) for parent in after])
+    if node.items is None and len(node.edges) == 1:  # as in a chain: nothing to go along with, nobody named twice
+        node.follow(node.edges[0][1])
+        return
     over = {id(parent) for parent, _ in node.each_edges() if parent.is_mapped}  # as a whole it may be named too
     for parent in dict.fromkeys(node.along()):
         if parent.items is not None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NodeFacts", "constant", "inputs_of", "value_of"]
 
+_NO_ITEMS: Mapping[str, Context] = MappingProxyType({})
 _EMPTY = Context()  # never handed to a step: what an attempt gets is a copy
 
 
@@ -42,13 +43,13 @@ def inputs_of(node: Node) -> tuple[Source, dict[str, Source] | None]:
         return before if task.spec.wants_previous else _EMPTY, None
     plan = node.owner or node
     given = _given(node)
-    return _previous(node, plan, given), _arguments(plan, given)
+    return _previous(node, plan, given), _arguments(plan, given) if plan.fillings else None
 
 
 def _given(node: Node) -> Mapping[str, Context]:
     """The items of an item, by the labels of the parents that they are of."""
     if node.owner is None:
-        return MappingProxyType({})
+        return _NO_ITEMS
     given = dict(node.given)
     along = iter(node.parents)
     for parent, _ in node.owner.each_edges():
