@@ -172,6 +172,7 @@ def _table() -> Row:
         "Failed": names.TASK_FAILED,
         "Retries": names.TASK_RETRIED,
         "Restored": names.TASK_RESTORED,
+        "Skipped": names.TASK_SKIPPED,
     }
     columns = {title: (COUNT, increase(metric, _BY_TASK, window=RANGE)) for title, metric in counted.items()}
     columns["Mean"] = (SECONDS, mean(names.TASK_DURATION, _BY_TASK, window=RANGE))
