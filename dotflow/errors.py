@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dotflow.version import DISTRIBUTION
 
@@ -167,7 +167,11 @@ class NotPicklable(DotflowError, TypeError):
 
 
 class RunFailed(DotflowError, RuntimeError):
-    """What `Run.raise_for_status` raises for a run that failed."""
+    """What `Run.raise_for_status` raises for a run that failed. `run` is the `Run`; `__cause__` is of the first task that failed."""
+
+    def __init__(self, message: str, run: Any = None) -> None:
+        super().__init__(message)
+        self.run = run
 
 
 class RunTimeout(DotflowError, TimeoutError):

@@ -78,8 +78,10 @@ def summary(node: Node) -> str:
     if missing:
         text += f", {missing:,} did not run"
     if failed and failed[0].task.error is not None:
+        from dotflow.model.outline import error_line  # here, because a run that goes well has no use for it
+
         error = failed[0].task.error
-        text += f"; first {failed[0].task.task_id}: {error.exception}: {error.message.strip().partition(chr(10))[0]}"
+        text += f"; first {failed[0].task.task_id}: {error_line(error)}"
     return text
 
 

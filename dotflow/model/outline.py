@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dotflow.model.status import TypeResult, TypeStatus
+from dotflow.model.text import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -183,14 +184,14 @@ def item_errors(tasks: Sequence[Task], *, is_item: bool) -> Iterator[str]:
 
 def _why(task: Task) -> str:
     if task.error is None:
-        return f"upstream_failed: {clipped(one_line(task.reason), _MESSAGE)}".rstrip(": ")
+        return f"upstream_failed: {one_line(shorten(task.reason, _MESSAGE))}".rstrip(": ")
     return error_line(task.error)
 
 
 def error_line(error: TaskError) -> str:
-    """An error on one line: its type and the first line of its message."""
-    message = one_line(error.message.strip().partition("\n")[0])
-    return f"{error.exception}: {clipped(message, _MESSAGE)}".rstrip(": ")
+    """An error on one line: its type and the first line of its message, shortened in the middle."""
+    message = one_line(shorten(error.message.strip().partition("\n")[0], _MESSAGE))
+    return f"{error.exception}: {clipped(message, 2 * _MESSAGE)}".rstrip(": ")
 
 
 def one_line(text: str) -> str:

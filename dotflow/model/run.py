@@ -10,6 +10,7 @@ from dotflow.errors import RunFailed, RunTimeout
 from dotflow.model.clock import SystemClock
 from dotflow.model.context import from_ns
 from dotflow.model.status import TypeResult, TypeStatus
+from dotflow.model.text import LONGEST_MESSAGE, LONGEST_TRACEBACK, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,13 +22,14 @@ if TYPE_CHECKING:
 __all__ = ["Run"]
 
 _NEWLINE = "\n"
+_LONGEST = 65_536  # characters of what is raised for a run, of which thousands of tasks may have failed
 
 
 class _TaskTraceback(Exception):
     """The traceback of the first task that failed, so that the reader of the other one sees it too."""
 
     def __init__(self, traceback: str) -> None:
-        super().__init__(f"\n{traceback.rstrip()}")
+        super().__init__(f"\n{shorten(traceback.rstrip(), LONGEST_TRACEBACK)}")
 
 
 class Run:
@@ -123,19 +125,21 @@ class Run:
         """Raise if the run failed, return it otherwise.
 
         Raises:
-            RunFailed: naming the tasks that failed and their errors; its cause is the traceback of the first.
+            RunFailed: naming the tasks that failed and their errors; `run` is this run, its cause the traceback of the first.
         """
         if not self.failed:
             return self
         failed = [(task, task.error) for task in self.tasks if task.status is TypeStatus.FAILED and task.error]
-        texts = [f"{task.task_id}: {error.exception}: {error.message}" for task, error in failed]
+        texts = [
+            f"{task.task_id}: {error.exception}: {shorten(error.message, LONGEST_MESSAGE)}" for task, error in failed
+        ]
         text = f"run {self.run_id} of {self.workflow_name!r} failed ({self.result})"
         if texts:
             more = f", and {len(texts) - 1:,} more" if len(texts) > 1 else ""
             text = f"{text}: {texts[0].partition(_NEWLINE)[0]}{more}"
         if len(texts) > 1 or _NEWLINE in "".join(texts):
             text = _NEWLINE.join([text, *(f"  {each.replace(_NEWLINE, _NEWLINE + '  ')}" for each in texts)])
-        raise RunFailed(text) from (_TaskTraceback(failed[0][1].traceback) if failed else None)
+        raise RunFailed(shorten(text, _LONGEST), self) from (_TaskTraceback(failed[0][1].traceback) if failed else None)
 
     def tree(self, *, full: bool = False) -> str:
         """The run as a text: its tasks, how they ended and what they came after, and its trace id.

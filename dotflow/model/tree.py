@@ -20,6 +20,7 @@ from dotflow.model.outline import (
     outline,
 )
 from dotflow.model.status import TypeResult, TypeStatus
+from dotflow.model.text import shorten
 from dotflow.model.wiring import SUCCESS
 
 if TYPE_CHECKING:
@@ -169,7 +170,7 @@ def told(entry: Entry) -> list[str]:
 
 
 def _reason(task: Task) -> str:
-    return clipped(one_line(task.reason), 200)
+    return one_line(shorten(task.reason, 200))
 
 
 def counted(tasks: Iterable[Task]) -> str:

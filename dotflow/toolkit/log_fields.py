@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dotflow.model.status import TypeResult, TypeStatus
+from dotflow.model.text import LONGEST_MESSAGE, LONGEST_TRACEBACK, shorten
 from dotflow.names import logs
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ _WITH_ERROR = (TypeStatus.FAILED, TypeStatus.RETRY)
 def fields_of(task: Task | None = None, run: Run | None = None) -> Fields:
     """The fields that a line about a task or a run carries; those without a value are left out. Never a context value.
 
-    `duration` is seconds. `error` is the message of the latest failed attempt.
+    `duration` is seconds. `error` is the message of the latest failed attempt. Of a message of megabytes it
+    is the begin and the end, with how many characters are left out between them.
     """
     if task is not None:
         return _task_fields(task)
@@ -68,7 +70,7 @@ def _task_fields(task: Task) -> Fields:
     if task.result in _NOT_DONE:
         fields[logs.RESULT] = str(task.result)
     if task.reason:
-        fields[logs.REASON] = task.reason
+        fields[logs.REASON] = shorten(task.reason, LONGEST_MESSAGE)
     if status is TypeStatus.RETRY:
         fields[logs.RETRY_IN] = task.retry_in
     if task.recorded and status is not TypeStatus.IN_PROGRESS:
@@ -76,8 +78,8 @@ def _task_fields(task: Task) -> Fields:
     error = task.error
     if error is not None and status in _WITH_ERROR:
         fields[logs.ERROR_TYPE] = error.exception
-        fields[logs.ERROR] = error.message
-        fields[logs.TRACEBACK] = error.traceback
+        fields[logs.ERROR] = shorten(error.message, LONGEST_MESSAGE)
+        fields[logs.TRACEBACK] = shorten(error.traceback, LONGEST_TRACEBACK)
     return fields
 
 

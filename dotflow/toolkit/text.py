@@ -2,13 +2,6 @@
 
 from __future__ import annotations
 
-from dotflow.model.text import is_text, storable
+from dotflow.model.text import is_text, shorten, storable
 
 __all__ = ["is_text", "shorten", "storable"]
-
-
-def shorten(text: str, limit: int, *, keep_end: bool = False) -> str:
-    """At most `limit` characters of a text, with an ellipsis where something was left out."""
-    if len(text) <= limit:
-        return text
-    return "…" + text[len(text) - limit + 1 :] if keep_end else text[: limit - 1] + "…"

@@ -77,6 +77,25 @@ def test_shortened_texts_say_so():
     assert shorten("abcdef", 6) == "abcdef"
     assert shorten("abcdef", 4) == "abc…"
     assert shorten("abcdef", 4, keep_end=True) == "…def"
+    long = "begin " + "-" * 1000 + " close"
+    middle, end = shorten(long, 200), shorten(long, 200, keep_end=True)
+    assert middle == f"begin {'-' * 78} … (845 characters left out) … {'-' * 77} close"
+    assert end == f"… (845 characters left out) … {'-' * 161} close"
+    assert shorten(long, 1012) == long
+
+
+@pytest.mark.parametrize("keep_end", [True, False])
+@pytest.mark.parametrize("limit", [1, 99, 100, 101, 150, 1500, 8192])
+@pytest.mark.parametrize("length", [0, 1, 98, 99, 100, 101, 102, 160, 1499, 1501, 9_999, 100_000])
+def test_a_text_is_never_longer_than_its_limit_and_what_is_missing_is_counted(length, limit, keep_end):
+    text = "x" * length
+    found = shorten(text, limit, keep_end=keep_end)
+    assert len(found) <= limit
+    if length <= limit:
+        assert found == text
+    elif limit >= 100:
+        missing = int(found.partition("(")[2].partition(" ")[0].replace(",", ""))
+        assert missing + found.count("x") == length
 
 
 # --- which statuses

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from dotflow.toolkit.text import shorten
 from dotflow_datadog import names
 from dotflow_datadog.carriers import headers_of
 
@@ -55,9 +56,9 @@ def mark_failed(span: Span, error: TaskError, *, with_stack: bool) -> None:
     """Make the span an error: https://docs.datadoghq.com/tracing/error_tracking/."""
     span.error = 1
     span.set_tag(names.ERROR_TYPE, error.exception)
-    span.set_tag(names.ERROR_MESSAGE, error.message[:_LONGEST])
+    span.set_tag(names.ERROR_MESSAGE, shorten(error.message, _LONGEST))
     if with_stack:
-        span.set_tag(names.ERROR_STACK, error.traceback[-_LONGEST:])
+        span.set_tag(names.ERROR_STACK, shorten(error.traceback, _LONGEST, keep_end=True))
 
 
 def end_strays(tracer: Tracer, above: Span, end_ns: int | None) -> None:

@@ -198,7 +198,7 @@ def test_a_text_that_is_cut_is_never_cut_within_an_entity():
 
 def test_the_end_of_a_traceback_is_kept():
     message = message_of([notification_of(traceback="first\n" + "line\n" * 2000 + "last")], with_traceback=True)
-    assert sections(message)[2].startswith("```\n…")
+    assert sections(message)[2].startswith("```\n… (7,0")
     assert sections(message)[2].endswith("last\n```")
 
 
