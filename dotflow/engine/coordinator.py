@@ -470,6 +470,7 @@ class Coordinator:
         if error is not None:
             task.status = TypeStatus.FAILED
             task.errors.append(_task_error(1, error))
+            self._run.first_error = self._run.first_error or task.errors[-1]
             node.ending = FAILED
             self._failed += 1
             dispatch.emit(dispatch.mapped_failed if task.items is not None else dispatch.mapped_failed_at_once, task)
@@ -632,6 +633,9 @@ class Coordinator:
             node.ending = FAILED
             if node.owner is None:
                 self._failed += 1
+            if self._run.first_error is None:
+                self._run.first_error, self._run.cause = task.errors[-1], outcome.cause
+            outcome.cause = None
             dispatch.emit(dispatch.task_failed, task)
             self._stop(node)
         else:

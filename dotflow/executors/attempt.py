@@ -14,7 +14,7 @@ from dotflow.executors.inner import NONE, PATIENCE_SECONDS
 from dotflow.executors.inputs import copied, given
 from dotflow.executors.verdict import judge
 from dotflow.model.context import Context
-from dotflow.model.outcome import Outcome, end_of_program
+from dotflow.model.outcome import Outcome, bare_copy, end_of_program
 from dotflow.model.running import running_attempt
 from dotflow.model.status import TypeResult
 
@@ -162,7 +162,9 @@ def _run(attempt: Attempt, clock: Clock, sides: Sides) -> Outcome:
     except BaseException as error:  # noqa: BLE001 - reported, and raised again by the coordinator where it must be
         _fail(outcome, error)
         if outcome.result is TypeResult.FAILURE:
-            judge(outcome, error, attempt.step.options)
+            failed_with = judge(outcome, error, attempt.step.options)
+            if outcome.final or attempt.number >= attempt.step.options.retry:
+                outcome.cause = bare_copy(failed_with)
     inner = attempt.inner
     if inner is None:
         attempt.inner = NONE

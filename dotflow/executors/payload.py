@@ -120,7 +120,21 @@ def read_report(packed: bytes, name: str) -> Report:
         # What the user's class raises when it is made again.
         outcome.fail(NotPicklable(f"the result of step {name!r}", "read where the run was started", error)).final = True
     _read_inner(report, name)
+    _read_cause(report)
     return report
+
+
+def _read_cause(report: Report) -> None:
+    if not report.cause or report.outcome.error is None:
+        return
+    try:
+        found = _Reader(io.BytesIO(report.cause)).load()
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        return  # of a class that this process does not know, or that is not made again: it is told as text
+    if type(found).__name__ == report.outcome.error.exception and isinstance(found, BaseException):
+        report.outcome.cause = found
 
 
 def _read_inner(report: Report, name: str) -> None:

@@ -54,6 +54,7 @@ class Out(Generic[Where]):
         outcome.fail(error, result)
         if result is not TypeResult.CANCELLATION:
             judge(outcome, error, self.attempt.step.options)
+            outcome.cause = error  # made here, and never raised
         return outcome
 
 

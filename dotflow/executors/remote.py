@@ -58,6 +58,7 @@ __all__ = [
 _STEPS_KEPT = 256
 _CLOCK = SystemClock()
 _FLUSH_SECONDS = 1.0  # of an attempt in a process that is not ours to end in order
+_LARGEST_CAUSE = 1_000_000  # bytes of an exception; one with a whole table in it is told as text only
 _PATIENCE_SECONDS = 30.0  # before another flush is waited for, after one that failed
 
 
@@ -105,7 +106,8 @@ class Shared(NamedTuple):
 class Report(NamedTuple):
     """An outcome on its way back. `value` is pickled apart, so that the rest arrives even if it cannot be read.
 
-    So is `inner`: the records of the runs that the step has started, and what they have told providers.
+    So is `inner`: the records of the runs that the step has started, and what they have told providers; and `cause`, the exception
+    of an attempt that no other follows, if it can be pickled.
     """
 
     outcome: Outcome
@@ -114,6 +116,7 @@ class Report(NamedTuple):
     dropped: tuple[tuple[str, Dropped], ...]
     is_buffering: bool
     inner: bytes = b""
+    cause: bytes = b""
 
 
 def run_payload(payload: bytes, on_begin: Callable[[], None] | None = None) -> bytes:
@@ -413,9 +416,21 @@ def _pack(outcome: Outcome, sides: _Loaded | _Local, name: str, records: list[Ru
     sides.failures = []
     inner = _pack_inner(records, sides.take_relayed(), failures)
     dropped = tuple(sides.take_dropped(failures))
-    outcome.value, outcome.provider_errors = None, ()
-    report = Report(outcome, value, tuple(failures), dropped, sides.is_buffering, inner)
+    cause = _pack_cause(outcome.cause)
+    outcome.value, outcome.provider_errors, outcome.cause = None, (), None
+    report = Report(outcome, value, tuple(failures), dropped, sides.is_buffering, inner, cause)
     return _dump(tuple(report))  # the text of an error may be of a class of the script's
+
+
+def _pack_cause(cause: BaseException | None) -> bytes:
+    """The exception as bytes; nothing if it does not travel: it is told as text in any case."""
+    if cause is None:
+        return b""
+    try:
+        packed = _dump(cause)
+    except BaseException:  # noqa: BLE001 - of the user's own
+        return b""
+    return packed if len(packed) <= _LARGEST_CAUSE else b""
 
 
 def _pack_inner(records: list[Run], relayed: list[RelayedCall], failures: list[tuple[str, str, str, str]]) -> bytes:

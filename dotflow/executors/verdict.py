@@ -19,29 +19,32 @@ if TYPE_CHECKING:
 __all__ = ["judge"]
 
 
-def judge(outcome: Outcome, error: BaseException, options: ActionOptions) -> None:
-    """Say in the outcome of a failed attempt whether another may go better, and how long to wait for it.
+def judge(outcome: Outcome, error: BaseException, options: ActionOptions) -> BaseException:
+    """Say in the outcome of a failed attempt whether another may go better, and how long to wait for it. Returns what has failed.
 
     What the step says itself (`GiveUp`, `RetryAfter`) goes before what its `@action` says, for it knows more. Runs where the exception
     is, so the exception never has to travel.
     """
     said = [each for each in errors_of(error) if isinstance(each, (GiveUp, RetryAfter))]
     if said:
-        _obey(outcome, error, said)
-    elif options.retry > 1 and (options.retry_on is not None or options.give_up_on is not None):
+        return _obey(outcome, error, said)
+    if options.retry > 1 and (options.retry_on is not None or options.give_up_on is not None):
         _ask(outcome, error, options)
+    return error
 
 
-def _obey(outcome: Outcome, error: BaseException, said: list[GiveUp | RetryAfter]) -> None:
+def _obey(outcome: Outcome, error: BaseException, said: list[GiveUp | RetryAfter]) -> BaseException:
     delays = [each.seconds for each in said if isinstance(each, RetryAfter)]
     if len(delays) < len(said):
         outcome.final = True
-        return
+        return error
     outcome.retry_after = max(delays)
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    if isinstance(error, RetryAfter) and cause is not None:
-        # What was raised on the way: that is what has failed. One that was only made has no frames to show.
-        outcome.error = ErrorInfo.of(cause, told_by=error if cause.__traceback__ is None else cause)
+    if cause is None or not isinstance(error, RetryAfter):
+        return error
+    # What was raised on the way: that is what has failed. One that was only made has no frames to show.
+    outcome.error = ErrorInfo.of(cause, told_by=error if cause.__traceback__ is None else cause)
+    return cause
 
 
 def _ask(outcome: Outcome, error: BaseException, options: ActionOptions) -> None:

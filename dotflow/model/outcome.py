@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from dotflow.errors import Skip
 
-__all__ = ["ErrorInfo", "Outcome", "TaskError", "end_of_program", "errors_of"]
+__all__ = ["ErrorInfo", "Outcome", "TaskError", "bare_copy", "end_of_program", "errors_of"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ class Outcome:
     `reason` is why the step has skipped itself (`result` is `skip`).
     `final` says that another attempt could not go better, whatever the step's `retry` is. `retry_after` are the seconds to wait
     for the next one, where the step itself says so.
+    `cause` is a copy of the exception, without a traceback, of an attempt that no other follows, if it could be made.
     `inner` is of the runs that the step has started in another process: their records, and the calls of providers that are
     in the coordinator's.
     """
@@ -71,6 +72,7 @@ class Outcome:
     provider_errors: tuple[tuple[str, str, BaseException], ...] = ()
     final: bool = False
     retry_after: float | None = None
+    cause: BaseException | None = None
     recorded: dict[str, float] | None = None
     reason: str = ""
     inner: tuple[list[Any], list[Any]] | None = None
@@ -110,6 +112,17 @@ def errors_of(error: BaseException) -> Iterator[BaseException]:
     for each in members:
         if isinstance(each, BaseException):
             yield from errors_of(each)
+
+
+def bare_copy(error: BaseException) -> BaseException | None:
+    """The exception as pickle would bring it: without its traceback, which holds the values of every frame. None if it cannot be."""
+    import copy  # here, because few steps fail
+
+    try:
+        found = copy.copy(error)
+    except BaseException:  # noqa: BLE001 - made again by code of the user's; the error is told as text in any case
+        return None
+    return found if type(found) is type(error) and found is not error and found.__traceback__ is None else None
 
 
 def _format(error: BaseException) -> str:

@@ -17,11 +17,18 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from dotflow.model.modes import Mode
+    from dotflow.model.outcome import TaskError
     from dotflow.model.task import SpanContext, Task
 
 __all__ = ["Run"]
 
 _NEWLINE = "\n"
+_OF_THIS_PROCESS = (
+    "ended",
+    "cancelled",
+    "on_cancel",
+    "cause",
+)  # of the exception, which need not pickle, the text goes along
 _LONGEST = 65_536  # characters of what is raised for a run, of which thousands of tasks may have failed
 
 
@@ -40,6 +47,7 @@ class Run:
     `continues` is the span of the run that a resumed one continues; `resumes` says that it takes over what an earlier one has
     finished. `now_ns` is the time of its latest event, which never goes back. `provider_errors` counts the contained errors of providers, by `(provider, method)`; `dropped` counts the
     telemetry that did not leave in time, by signal.
+    `first_error` is of the first task or item that failed, and `cause` a copy of its exception, without a traceback, if there is one.
     """
 
     def __init__(
@@ -69,6 +77,8 @@ class Run:
         self.duration: float | None = None
         self.provider_errors: dict[tuple[str, str], int] = {}
         self.dropped: dict[str, int] = {}
+        self.first_error: TaskError | None = None
+        self.cause: BaseException | None = None
         self.ended = threading.Event()
         self.cancelled = threading.Event()
         self.on_cancel: Callable[[], None] | None = None
@@ -125,7 +135,8 @@ class Run:
         """Raise if the run failed, return it otherwise.
 
         Raises:
-            RunFailed: naming the tasks that failed and their errors; `run` is this run, its cause the traceback of the first.
+            RunFailed: naming the tasks that failed and their errors; `run` is this run. Its cause is the exception of the first that failed, with the
+                traceback as text; of one that cannot be copied or pickled, or with a message that is far too long, it is only the text.
         """
         if not self.failed:
             return self
@@ -139,7 +150,16 @@ class Run:
             text = f"{text}: {texts[0].partition(_NEWLINE)[0]}{more}"
         if len(texts) > 1 or _NEWLINE in "".join(texts):
             text = _NEWLINE.join([text, *(f"  {each.replace(_NEWLINE, _NEWLINE + '  ')}" for each in texts)])
-        raise RunFailed(shorten(text, _LONGEST), self) from (_TaskTraceback(failed[0][1].traceback) if failed else None)
+        raise RunFailed(shorten(text, _LONGEST), self) from self._cause()
+
+    def _cause(self) -> BaseException | None:
+        if self.first_error is None:
+            return None
+        told = _TaskTraceback(self.first_error.traceback)
+        if self.cause is None or len(self.first_error.message) > LONGEST_MESSAGE:
+            return told
+        self.cause.__cause__ = told  # what was raised is shown below the text of where
+        return self.cause
 
     def tree(self, *, full: bool = False) -> str:
         """The run as a text: its tasks, how they ended and what they came after, and its trace id.
@@ -152,11 +172,11 @@ class Run:
 
     def __getstate__(self) -> dict[str, Any]:
         """All but what ties it to the process that drives it: a copy tells how the run went, it cannot cancel it."""
-        return {name: value for name, value in vars(self).items() if name not in ("ended", "cancelled", "on_cancel")}
+        return {name: value for name, value in vars(self).items() if name not in _OF_THIS_PROCESS}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        self.ended, self.cancelled, self.on_cancel = threading.Event(), threading.Event(), None
+        self.ended, self.cancelled, self.on_cancel, self.cause = threading.Event(), threading.Event(), None, None
         if self.finished_ns is not None:
             self.ended.set()
 

@@ -70,6 +70,7 @@ def series():
         "failed": {x1: 1, y1: 0},
         "retried": {x1: 2, y1: 0},
         "restored": {x1: 0, y1: 1},
+        "skipped": {x1: 3, y1: 0},
     }
     for name, values in counts.items():
         for labels, value in values.items():
@@ -173,7 +174,8 @@ MEANINGS = {
     ("workflow", "Tasks", 2): by("task", {"x": 60, "y": 0}),
     ("workflow", "Tasks", 3): by("task", {"x": 120, "y": 0}),
     ("workflow", "Tasks", 4): by("task", {"x": 0, "y": 60}),
-    ("workflow", "Tasks", 5): by("task", {"x": 1.5, "y": 5}),
+    ("workflow", "Tasks", 5): by("task", {"x": 180, "y": 0}),
+    ("workflow", "Tasks", 6): by("task", {"x": 1.5, "y": 5}),
     ("traces", "Spans a second", 0): by("span_name", {"task x": 2.4}),
     ("traces", "Errors a second", 0): by("span_name", {"task x": 0.4}),
     ("traces", "Span duration, p95", 0): by("span_name", {"task x": OF_A}),

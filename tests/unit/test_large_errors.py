@@ -32,9 +32,9 @@ def missing_in(text):
 
 
 def run_of(*steps, **config):
-    workflow = DotFlow(Config(**config), name="large")
-    workflow.task.add(list(steps))
-    return workflow.start()
+    with DotFlow(Config(**config), name="large") as workflow:
+        workflow.task.add(list(steps))
+        return workflow.start()
 
 
 def test_the_task_keeps_all_of_it():
