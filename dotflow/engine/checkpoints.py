@@ -11,6 +11,7 @@ from dotflow.engine.provenance import basis_of, has_new_parent
 from dotflow.errors import InputChanged, InvalidOption, StorageError, StorageUnavailable
 from dotflow.model.context import Context, Provenance, from_ns
 from dotflow.model.fingerprint import fingerprint_of
+from dotflow.model.status import TypeResult
 from dotflow.model.task import SpanContext
 from dotflow.names import logs
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["Checkpoints", "Fingerprint"]
 
 _logger = logging.getLogger(logs.LOGGER)
+
+_SCHEDULE = "schedule"
 
 Fingerprint = Callable[[Any], str]
 """From an initial value to a text that is the same exactly when the value is."""
@@ -47,6 +50,7 @@ class Checkpoints:
         self._of_value = fingerprint or fingerprint_of
         self._shared: dict[int, tuple[Context, str]] = {}
         self._rerun: frozenset[str] = frozenset()
+        self._record: dict[str, Any] = {}
         self._reuses = False
         self._tracks = storage.persistent
         self.resumes = False
@@ -80,6 +84,9 @@ class Checkpoints:
             return
         if not isinstance(record, dict):
             return
+        if self._run.trigger == _SCHEDULE and record.get("result") == str(TypeResult.SUCCESS):
+            self.resumes = self._run.resumes = False
+            return
         changed = self._changed(record["inputs"])
         if changed and on_input_change == "raise":
             raise InputChanged(
@@ -110,7 +117,22 @@ class Checkpoints:
             "began_ns": self._began_ns or run.started_ns,
             "inputs": {task.task_id: self._of_value(task.initial_context.storage) for task in run.tasks},
         }
-        self._storage.post_run(run.workflow_id, Context(record, workflow_id=run.workflow_id, time=run.started_ns))
+        self._record = record
+        self._post_record()
+
+    def close(self) -> None:
+        """Note in the record how the run has ended: a schedule does not continue one that ended well."""
+        if not self._record:
+            return
+        self._record["result"] = str(self._run.result)
+        try:
+            self._post_record()
+        except Exception as error:  # noqa: BLE001 - all results are kept, so the run is what it is
+            _logger.warning("the record of run %s does not say how it ended: %s", self._run.run_id, error)
+
+    def _post_record(self) -> None:
+        run = self._run
+        self._storage.post_run(run.workflow_id, Context(self._record, workflow_id=run.workflow_id, time=run.started_ns))
 
     def find(self, node: Node) -> Context | None:
         """The context that the task produced in the run that is continued, or None if it has to run.

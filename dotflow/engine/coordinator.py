@@ -271,6 +271,7 @@ class Coordinator:
         run.result = TypeResult.CANCELLATION if cancelled else (TypeResult.FAILURE if failed else TypeResult.SUCCESS)
         run.duration = (self._monotonic_ns() - started_monotonic_ns) / 1e9
         run.finished_ns = self._now()
+        self._checkpoints.close()
         dispatch.emit(dispatch.workflow_failed if failed else dispatch.workflow_completed, run)
 
     # --- the graph

@@ -414,3 +414,49 @@ def test_what_contains_itself_and_what_cannot_be_pickled_has_one():
     loop.append(loop)
     assert fingerprint_of(loop) == fingerprint_of(loop)
     assert fingerprint_of([lambda: 1]) == fingerprint_of([lambda: 2])
+
+
+# --- schedules
+
+
+DAY = """
+    import sys
+    from dotflow import Config, DotFlow, action
+    from dotflow.providers import SchedulerInterval, StorageFile
+
+    folder, day, breaks = sys.argv[1:]
+    scheduler = SchedulerInterval(3600)
+
+    @action
+    def extract():
+        return day
+
+    @action
+    def load(value):
+        if breaks == "breaks":
+            raise ConnectionError("no answer")
+        return value
+
+    def after(tasks):
+        print(*(f"{task.result}:{task.current_context.storage}" for task in tasks))
+        scheduler.stop()
+
+    workflow = DotFlow(Config(scheduler=scheduler, storage=StorageFile(folder)), workflow_id="nightly")
+    workflow.task.add([extract, load])
+    workflow.schedule(resume=True, on_success=after, on_failure=after)
+"""
+
+
+def test_a_schedule_that_starts_again_does_the_work_of_its_first_tick(tmp_path):
+    """It continues a run that failed, and none that ended well: else a night's work is missing, and reported as a success."""
+    (tmp_path / "day.py").write_text(textwrap.dedent(DAY))
+
+    def tick(day: str, breaks: str = "") -> str:
+        command = [sys.executable, str(tmp_path / "day.py"), str(tmp_path / "kept"), day, breaks]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    assert tick("monday") == "success:monday success:monday"
+    assert tick("tuesday") == "success:tuesday success:tuesday"
+    assert tick("wednesday", "breaks") == "success:wednesday failure:None"
+    assert tick("thursday") == "restored:wednesday success:wednesday"
+    assert tick("friday") == "success:friday success:friday"
