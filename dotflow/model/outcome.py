@@ -122,7 +122,11 @@ def bare_copy(error: BaseException) -> BaseException | None:
         found = copy.copy(error)
     except BaseException:  # noqa: BLE001 - made again by code of the user's; the error is told as text in any case
         return None
-    return found if type(found) is type(error) and found is not error and found.__traceback__ is None else None
+    if type(found) is not type(error) or found is error:
+        return None
+    # tblib, which comes with Dask, has taught `copy` and pickle to bring all of these along.
+    found.__traceback__ = found.__cause__ = found.__context__ = None
+    return found
 
 
 def _format(error: BaseException) -> str:

@@ -36,6 +36,19 @@ class MadeOtherwise(Exception):
         super().__init__(f"{one} and {two}")
 
 
+class BringsItsTraceback(Exception):
+    """As every exception does once a library has registered that."""
+
+    def __reduce__(self):
+        return _with_traceback, (str(self), self.__traceback__)
+
+
+def _with_traceback(text, traceback):
+    error = BringsItsTraceback(text).with_traceback(traceback)
+    error.__context__ = KeyError("before")
+    return error
+
+
 def failure_of(*steps, executor="inline", **options):
     with DotFlow(name="w") as workflow:
         workflow.task.add(list(steps))
@@ -122,7 +135,8 @@ def test_a_timeout_and_a_dead_worker():
     assert type(failure_of(killed, executor="process").__cause__) is WorkerDied
 
 
-def test_nothing_of_the_step_is_kept_alive():
+@pytest.mark.parametrize("make", [lambda: Refused(500), lambda: BringsItsTraceback("long")])
+def test_nothing_of_the_step_is_kept_alive(make):
     class Table:
         """As large as memory."""
 
@@ -132,9 +146,11 @@ def test_nothing_of_the_step_is_kept_alive():
     def step():
         table = Table()
         seen.append(weakref.ref(table))
-        raise Refused(500)
+        raise make()
 
     failed = failure_of(step)
+    assert type(failed.__cause__) is type(make())
+    assert failed.__cause__.__context__ is None
     gc.collect()
     assert seen[0]() is None
     assert failed.__cause__.__traceback__ is None
