@@ -227,7 +227,7 @@ def test_a_redis_that_starts_again_in_time_fails_nothing(broken):
     run = workflow_of(storage, first, then(restart), first).start()
     restarted[0].join()
     assert run.status == "Completed"
-    assert storage.list_keys() == ["w:first-2", "w:second"]
+    assert storage.list_keys() == ["w#run", "w:first-2", "w:second"]  # the record is written again at the end
     storage.close(1)
 
 
