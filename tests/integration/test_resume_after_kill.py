@@ -5,7 +5,6 @@ The moments come from a seed that a failing test prints: `RESUME_SEED=... pytest
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import random
@@ -102,8 +101,8 @@ class Line(NamedTuple):
 class Process:
     """A run of the program. Its workers hold its `stdout` too, which ends when the last of them is gone."""
 
-    def __init__(self, command, epoch, stderr, finished) -> None:
-        self.epoch, self.finished, self._stderr = epoch, finished, stderr
+    def __init__(self, command, epoch, stderr, holds) -> None:
+        self.epoch, self.holds, self._stderr = epoch, holds, stderr
         self._out: bytes | None = None
         with stderr.open("wb") as file:
             self._popen = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=file)
@@ -171,7 +170,7 @@ class Workflow:
             "blocks_at": blocks_at,
         }
         command = [sys.executable, str(self._directory / "program.py"), json.dumps(options)]
-        process = Process(command, epoch, self._directory / f"stderr-{epoch}", self.finished())
+        process = Process(command, epoch, self._directory / f"stderr-{epoch}", self._what_holds(self.finished()))
         self._processes.append(process)
         return process
 
@@ -201,20 +200,27 @@ class Workflow:
         assert self.finished() == set(TASKS[:last])
 
     def _what_holds(self, finished: set[str]) -> set[str]:
-        """Of what was finished, what was made of results that are still there."""
+        """Of what was finished, what was made of results that are still there: none of them was made again since."""
         if self.mode == "parallel":
             return finished
-        lines = [TASKS[group :: GROUPS[self.mode]] for group in range(GROUPS[self.mode])]
-        return {task for line in lines for task in itertools.takewhile(finished.__contains__, line)}
+        holds = set()
+        for group in range(GROUPS[self.mode]):
+            latest = None
+            for task in TASKS[group :: GROUPS[self.mode]]:
+                made = self.storage.get(f"w-1:{task}").time if task in finished else None
+                if made is None or (latest is not None and made < latest):
+                    break
+                latest = made
+                holds.add(task)
+        return holds
 
     def resume_to_the_end(self) -> None:
         """Continue what was killed: it completes, and exactly what was not finished has run."""
         record = self.record()
         process = self.begin(resume=True)
         assert process.wait() == self._all_results(), process.stderr
-        holds = self._what_holds(process.finished)
-        assert sorted(self.noted("restored", process.epoch)) == sorted(holds)
-        assert sorted(self.noted("begin", process.epoch)) == sorted(set(TASKS) - holds)
+        assert sorted(self.noted("restored", process.epoch)) == sorted(process.holds)
+        assert sorted(self.noted("begin", process.epoch)) == sorted(set(TASKS) - process.holds)
         continued = f"{record['trace_id']}/{record['span_id']}" if record else "nothing"
         assert self.noted("continues", process.epoch) == [continued]
         reports = process.stderr.splitlines()
@@ -230,9 +236,7 @@ class Workflow:
             begun = self.noted("begin", process.epoch)
             assert len(begun) == len(set(begun))
             if process.epoch > self._first_epoch:
-                assert not self._what_holds(process.finished) & set(begun), (
-                    f"finished tasks ran again in epoch {process.epoch}"
-                )
+                assert not process.holds & set(begun), f"finished tasks ran again in epoch {process.epoch}"
         newest = 0
         for line in self._ledger():
             newest = max(newest, line.epoch if line.word == "starts" else 0)
