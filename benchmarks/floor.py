@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.trace import Link, SpanContext
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from dotflow import Config, DotFlow, action
@@ -169,10 +170,15 @@ def by_hand_same(tasks: int) -> Callable[[], float]:
         logs.ATTEMPT: 1,
     }
 
+    before: list[SpanContext] = []
+
     def one() -> None:
         queued = time.perf_counter()
-        with tracer.start_as_current_span("task noop", attributes=identity()) as span:
+        attributes = {**identity(), spans.TASK_PARENTS: ("noop",)} if before else identity()
+        links = [Link(context) for context in before]
+        with tracer.start_as_current_span("task noop", attributes=attributes, links=links) as span:
             context = span.get_span_context()
+            before[:] = [context]
             ids = {"trace_id": f"{context.trace_id:032x}", "span_id": f"{context.span_id:016x}"}
             started.inc()
             active.inc()

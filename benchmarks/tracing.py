@@ -54,9 +54,15 @@ def by_hand(make: Callable[[], TracerProvider]) -> Case:
     root = tracer.start_span("workflow bench")
     parent = trace.set_span_in_context(root)
 
+    before: list[trace.SpanContext] = []
+
     @action
     def step() -> None:
-        span = tracer.start_span("task noop", parent, attributes=identity(), start_time=time.time_ns())
+        attributes = {**identity(), spans.TASK_PARENTS: ("noop",)} if before else identity()
+        links = [trace.Link(context) for context in before]
+        span = tracer.start_span("task noop", parent, attributes=attributes, links=links, start_time=time.time_ns())
+        if span.is_recording():
+            before[:] = [span.get_span_context()]
         token = otel_context.attach(trace.set_span_in_context(span, parent))
         try:
             pass
