@@ -56,6 +56,4 @@ def _facts(node: Node, mode: str) -> Iterator[str]:
 def _source(node: Node, filling: Filling) -> str:
     if filling.parent is not None and any(parent is filling.parent for parent, _ in node.each_edges()):
         return f"each item of {filling.source}"
-    if filling.source == "default":
-        return "its default"
-    return filling.source
+    return filling.source if filling.parent is not None or filling.has_value else "its default"

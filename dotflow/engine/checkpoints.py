@@ -11,6 +11,7 @@ from dotflow.engine.provenance import basis_of, has_new_parent
 from dotflow.errors import InputChanged, InvalidOption, StorageError, StorageUnavailable
 from dotflow.model.context import Context, Provenance, from_ns
 from dotflow.model.fingerprint import fingerprint_of
+from dotflow.model.outcome import end_of_program
 from dotflow.model.status import TypeResult
 from dotflow.model.task import SpanContext
 from dotflow.names import logs
@@ -48,7 +49,6 @@ class Checkpoints:
         self._post, self._key = storage.post, storage.key
         self._run = run
         self._of_value = fingerprint or fingerprint_of
-        self._shared: dict[int, tuple[Context, str]] = {}
         self._rerun: frozenset[str] = frozenset()
         self._record: dict[str, Any] = {}
         self._reuses = False
@@ -121,14 +121,20 @@ class Checkpoints:
         self._post_record()
 
     def close(self) -> None:
-        """Note in the record how the run has ended: a schedule does not continue one that ended well."""
+        """Note in the record how the run has ended: a schedule does not continue one that ended well.
+
+        Raises:
+            KeyboardInterrupt, SystemExit: whatever else the storage raises is told; all results are kept.
+        """
         if not self._record:
             return
         self._record["result"] = str(self._run.result)
         try:
             self._post_record()
-        except Exception as error:  # noqa: BLE001 - all results are kept, so the run is what it is
+        except BaseException as error:
             _logger.warning("the record of run %s does not say how it ended: %s", self._run.run_id, error)
+            if end_of_program(error) is not None:
+                raise
 
     def _post_record(self) -> None:
         run = self._run
@@ -163,7 +169,7 @@ class Checkpoints:
         if names & self._rerun:
             return "runs again: asked for"
         run_id = self._run.run_id
-        anew = has_new_parent(node, run_id)
+        anew = has_new_parent(node)
         if context.provenance is None:
             return "runs again: a parent ran again" if anew else ""
         if context.provenance.basis == basis_of(node, run_id, self._fingerprint):
@@ -184,14 +190,7 @@ class Checkpoints:
         return Provenance(self._run.run_id, basis_of(node, self._run.run_id, self._fingerprint))
 
     def _fingerprint(self, context: Context) -> str:
-        if context.storage is None:
-            return ""
-        if context._pickled is None:  # noqa: SLF001 - one task's alone
-            return self._of_value(context.storage)
-        found = self._shared.get(id(context))
-        if found is None:
-            found = self._shared[id(context)] = (context, self._of_value(context.storage))
-        return found[1]
+        return "" if context.storage is None else self._of_value(context.storage)
 
     def keep(self, task: Task, context: Context) -> None:
         """Write the checkpoint of a task that ended well.

@@ -271,7 +271,10 @@ class Coordinator:
         run.result = TypeResult.CANCELLATION if cancelled else (TypeResult.FAILURE if failed else TypeResult.SUCCESS)
         run.duration = (self._monotonic_ns() - started_monotonic_ns) / 1e9
         run.finished_ns = self._now()
-        self._checkpoints.close()
+        try:
+            self._checkpoints.close()
+        except BaseException as error:  # noqa: BLE001 - ends the program, when all providers know how the run ended
+            dispatch.interrupt = dispatch.interrupt or error
         dispatch.emit(dispatch.workflow_failed if failed else dispatch.workflow_completed, run)
 
     # --- the graph
@@ -586,9 +589,9 @@ class Coordinator:
 
     def _take_over(self, task: Task, records: list[Run], relayed: list[RelayedCall]) -> None:
         """The step has started runs in another process: they belong to the task, and what they had to tell is told here."""
-        task.inner_runs.extend(records)
         from dotflow.engine.replay import replay  # here, because few steps start runs
 
+        task.inner_runs.extend(records)
         self._dispatch.emit(replay(relayed, self._config, self._dispatch, task.carrier), task)
 
     def _store(self, node: Node, outcome: Outcome) -> None:

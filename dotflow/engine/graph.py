@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from dotflow.errors import StepSignatureError
 from dotflow.model.binding import NO_PARENT, NONE_IMPLIED, bind
 from dotflow.model.modes import PARALLEL
+from dotflow.model.status import TypeResult
 from dotflow.model.wiring import ANY, FAILURE, HANDLERS, SUCCESS, UNWIRED, Parent
 
 if TYPE_CHECKING:
@@ -41,8 +42,8 @@ FAILED: Final = "failed"
 
 RUN: Final = "run"
 NOT_STARTED: Final = "not started"
-UPSTREAM_FAILED: Final = "upstream_failed"
-SKIP: Final = "skip"
+UPSTREAM_FAILED: Final = TypeResult.UPSTREAM_FAILED.value
+SKIP: Final = TypeResult.SKIP.value
 
 
 def decide(when: str, parents: Sequence[str], required: Sequence[str], *, stopped: bool, after_handlers: bool) -> str:
@@ -104,10 +105,22 @@ class Items:
     """What only a mapped task has: its items, how many have not ended, and the mapped tasks that go along with them.
 
     `constants` are the values of parameters that all items get alike. `ends` and `sent_ends` are what `current()` tells of
-    this task, by the label it has for another, and of the families that its items come after: made once, not for each.
+    this task, by the label it has for another, and of the families that its items come after: made once, not for each. So are
+    `basis`, `follows_new` (what the results of all items are made of, and whether anything of that is new) and `identity`.
     """
 
-    __slots__ = ("constants", "ends", "followers", "left", "nodes", "opened", "sent_ends")
+    __slots__ = (
+        "basis",
+        "constants",
+        "ends",
+        "followers",
+        "follows_new",
+        "identity",
+        "left",
+        "nodes",
+        "opened",
+        "sent_ends",
+    )
 
     def __init__(self) -> None:
         self.nodes: list[Node] = []
@@ -117,6 +130,9 @@ class Items:
         self.constants: dict[str, Context] = {}
         self.ends: dict[tuple[str, bool], ParentEnd] = {}
         self.sent_ends: dict[tuple[str, bool], bytes] = {}
+        self.basis: str | None = None
+        self.follows_new: bool | None = None
+        self.identity: str | None = None
 
 
 class Node:

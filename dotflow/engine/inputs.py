@@ -92,7 +92,7 @@ def _arguments(plan: Node, given: Mapping[str, Context]) -> dict[str, Source] | 
     for filling in plan.fillings:
         parent = filling.parent
         if parent is None:
-            if filling.source != "default":
+            if filling.has_value:
                 found[filling.parameter] = constant(plan, filling.parameter, filling.value)
             continue
         nodes = next(nodes for edge, nodes in plan.edges if edge is parent)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from dotflow.engine.graph import FAILED
 from dotflow.errors import ItemsError
 from dotflow.model.context import Context
 from dotflow.model.text import is_text
@@ -74,7 +75,7 @@ def summary(node: Node) -> str:
     items = _nodes(node)
     failed = [item for item in items if item.task.error is not None]
     text = f"{len(failed):,} of {len(items):,} items failed"
-    missing = sum(item.ending == "failed" and item.task.error is None for item in items)
+    missing = sum(item.ending == FAILED and item.task.error is None for item in items)
     if missing:
         text += f", {missing:,} did not run"
     if failed and failed[0].task.error is not None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from dotflow.engine.graph import SKIPPED, WELL
-from dotflow.engine.inputs import constant
+from dotflow.engine.graph import FAILED, SKIPPED, WELL
+from dotflow.model.context import Context
 from dotflow.model.status import TypeResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from dotflow.engine.graph import Node
-    from dotflow.model.context import Context
 
 __all__ = ["basis_of", "has_new_parent", "identity_of"]
 
@@ -29,8 +28,11 @@ def identity_of(node: Node, run_id: str) -> str:
     task = node.task
     if not task.spec.options.keep:
         return _NOT_KEPT
-    if node.items is not None and node.items.opened:
-        return f"[{','.join([identity_of(item, run_id) for item in node.items.nodes])}]"
+    items = node.items
+    if items is not None and items.opened:
+        if items.identity is None:  # many may come after it
+            items.identity = _digest([identity_of(item, run_id) for item in items.nodes])
+        return items.identity
     if node.ending != WELL:
         return _SKIPPED if node.ending == SKIPPED else f"failed in {run_id}"
     made = task.current_context.provenance
@@ -45,38 +47,51 @@ def basis_of(node: Node, run_id: str, fingerprint: Callable[[Context], str]) -> 
     Those are its initial context, the params that its step takes, which parent fills which parameter, and which run made
     the result of each parent. Of an item, its own fingerprint stands for the parent that it was taken from.
     """
-    import hashlib  # here, because few runs have a storage that keeps what this is for
-
-    return hashlib.blake2b("\n".join(_parts(node, run_id, fingerprint)).encode(), digest_size=16).hexdigest()
+    owner = node.owner
+    if owner is None or owner.items is None:
+        return _digest(_parts(node, run_id, fingerprint))
+    if owner.items.basis is None:  # what all items have alike
+        owner.items.basis = _digest(_parts(owner, run_id, fingerprint))
+    own = [f"item of {label}:{fingerprint(context)}" for label, context in node.given.items()]
+    return _digest(
+        [owner.items.basis, *own, *(f"{each.task.task_id}@{identity_of(each, run_id)}" for each in node.parents)]
+    )
 
 
 def _parts(node: Node, run_id: str, fingerprint: Callable[[Context], str]) -> Iterator[str]:
-    plan = node.owner or node
-    yield fingerprint(plan.task.initial_context)
-    for filling in plan.fillings:
+    yield fingerprint(node.task.initial_context)
+    for filling in node.fillings:
         if filling.parent is not None:
             yield f"{filling.parameter}={filling.parent.label}"
-        elif filling.source != "default":
-            yield f"{filling.parameter}:{fingerprint(constant(plan, filling.parameter, filling.value))}"
-    along = {id(parent.owner): parent for parent in node.parents} if node.owner is not None else {}
-    given = node.given if node.owner is not None else {}
-    for label, parents in _parents(plan):
-        if label in given:
-            yield f"item of {label}:{fingerprint(given[label])}"
-            continue
-        for parent in parents:
-            found = along.get(id(parent), parent)
-            yield f"{found.task.task_id}@{identity_of(found, run_id)}"
+        elif filling.has_value:
+            yield f"{filling.parameter}:{fingerprint(Context(filling.value))}"
+    over = {id(parent) for parent, _ in node.each_edges()}
+    named = [each for parent, nodes in node.edges if id(parent) not in over for each in nodes]
+    for each in named if node.edges else node.parents:
+        yield f"{each.task.task_id}@{identity_of(each, run_id)}"
 
 
-def _parents(plan: Node) -> Iterator[tuple[str, tuple[Node, ...] | list[Node]]]:
-    if plan.edges:
-        yield from ((parent.label, nodes) for parent, nodes in plan.edges)
-    else:
-        yield "", plan.parents
+def _digest(parts: Iterable[str]) -> str:
+    import hashlib  # here, because few runs have a storage that keeps what this is for
+
+    return hashlib.blake2b("\n".join(parts).encode(), digest_size=16).hexdigest()
 
 
-def has_new_parent(node: Node, run_id: str) -> bool:
+def has_new_parent(node: Node) -> bool:
     """Whether a parent has run anew in this very run, which no kept result can be of."""
-    parents: Any = node.parents if node.owner is None else [*node.parents, *node.owner.parents]
-    return any(run_id in identity_of(parent, run_id) for parent in parents)
+    if any(map(_is_new, node.parents)):
+        return True
+    owner = node.owner
+    if owner is None or owner.items is None:
+        return False
+    if owner.items.follows_new is None:
+        owner.items.follows_new = any(map(_is_new, owner.parents))
+    return owner.items.follows_new
+
+
+def _is_new(node: Node) -> bool:
+    if not node.task.spec.options.keep:
+        return False
+    if node.items is not None and node.items.opened:
+        return any(map(_is_new, node.items.nodes))
+    return node.ending == FAILED or (node.ending == WELL and node.task.result is not TypeResult.RESTORED)

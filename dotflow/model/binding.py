@@ -43,6 +43,11 @@ class Filling(NamedTuple):
     value: Any = None
     source: str = _DEFAULT
 
+    @property
+    def has_value(self) -> bool:
+        """Whether one of `params` fills it."""
+        return self.parent is None and self.source != _DEFAULT
+
 
 def check_params(params: object) -> None:
     """Whether these are `params`. What is wrong is told without a value, which may be a secret.

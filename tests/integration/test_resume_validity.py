@@ -209,6 +209,62 @@ def test_items_without_a_key_run_again_where_another_stands_in_their_place(file)
     assert pipeline.ran == ["new", "NEW"]
 
 
+def test_an_item_that_gets_all_others_too_runs_again_when_one_of_them_has(file):
+    def build(workflow, ran):
+        mapped(workflow, ran, ["a", "b"])
+
+        @action
+        def share(one, whole):
+            ran.append(f"share {one}")
+            return len(whole)
+
+        workflow.task.add(share, after={"one": "convert", "whole": "convert"}, each="one")
+
+    pipeline = Pipeline(file, build)
+    pipeline.run()
+    pipeline.run(resume=True)
+    assert pipeline.ran == []
+    pipeline.run(rerun=["convert[b]"])
+    assert sorted(pipeline.ran) == ["B", "b", "share A", "share B"]
+
+
+def test_what_all_items_have_alike_is_looked_at_once(file):
+    looked_at = []
+
+    def fingerprint(value):
+        looked_at.append(value)
+        return fingerprint_of(value)
+
+    def build(workflow, ran):
+        del ran
+        workflow.task.add(action(lambda: [1, 2, 3]), name="source", after=[])
+        workflow.task.add(
+            action(lambda n, table: (n, table)), name="item", after="source", each=True, params={"table": "t"}
+        )
+
+    Pipeline(file, build).run(fingerprint=fingerprint)
+    assert [value for value in looked_at if value == "t"] == ["t"]
+
+
+def test_a_record_that_cannot_be_written_at_the_end_is_told_and_the_run_is_what_it_is(tmp_path, caplog):
+    class Full(StorageFile):
+        def post_run(self, workflow_id, context):
+            if "result" in context.storage:
+                raise panic
+            super().post_run(workflow_id, context)
+
+    class Panic(BaseException):
+        pass
+
+    panic: BaseException = Panic("disk full")
+    pipeline = Pipeline(Full(tmp_path / "kept"), three)
+    assert set(pipeline.run().values()) == {"success"}
+    assert "does not say how it ended: disk full" in caplog.text
+    panic = SystemExit(3)
+    with pytest.raises(SystemExit):
+        pipeline.run()
+
+
 def test_only_the_items_that_are_missing_run(file):
     pipeline = Pipeline(file, mapped)
     pipeline.run(["a", "broken", "c"], keep_going=True)
