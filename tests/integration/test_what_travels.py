@@ -258,3 +258,40 @@ def _is_alive(pid):
             return file.read().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return False
+
+
+class Counted:
+    """A value that counts how often this process takes it apart for another."""
+
+    pickled = 0
+
+    def __getstate__(self):
+        type(self).pickled += 1
+        return {"value": 1}
+
+
+@pytest.mark.parametrize("how", ["consumers", "items"])
+def test_a_value_with_several_consumers_is_pickled_once(how):
+    Counted.pickled = 0
+    workflow = DotFlow()
+    workflow.task.add(action(lambda: [1, 2, 3]), name="source", after=[])
+    if how == "items":
+        value = Counted()
+        workflow.task.add(
+            action(lambda n, value: type(value).__name__),
+            name="item",
+            after="source",
+            each=True,
+            params={"value": value},
+        )
+    else:
+
+        def make():
+            return Counted()
+
+        workflow.task.add(action(make), name="value", after=[])
+        for number in range(3):
+            workflow.task.add(action(lambda value: type(value).__name__), name=f"user-{number}", after="value")
+    run = workflow.start("parallel", executor="process", max_workers=2)
+    assert run.raise_for_status().status == "Completed"
+    assert Counted.pickled == 1

@@ -466,3 +466,29 @@ def test_an_item_is_told_of_its_own_parent_and_of_those_that_are_whole(mode, exe
     assert mapped(workflow, mode, executor=executor).current_context.storage == [
         {"left": (f"first[{number}]", 0), "right": ("first", 2)} for number in range(2)
     ]
+
+
+def test_a_failed_item_stops_its_group_at_once_not_when_the_last_item_has_ended():
+    failed, release = threading.Event(), threading.Event()
+
+    def listen(event):
+        if isinstance(event, TaskEnded):
+            if event.task.task_id == "item[0]":
+                failed.set()
+            if event.task.task_id == "slow":
+                release.set()
+
+    def item(number):
+        if not number:
+            raise ValueError(number)
+        assert release.wait(60)
+
+    ran = []
+    workflow = DotFlow(Config(listeners=[listen]))
+    workflow.task.add(action(lambda: [0, 1]), name="source", after=[])
+    workflow.task.add(action(item), name="item", after="source", each=True)
+    workflow.task.add(action(lambda: failed.wait(60)), name="slow", after=[])
+    workflow.task.add(action(lambda: ran.append("late")), name="late", after="slow")
+    run = workflow.start("parallel", executor="thread", max_workers=4)
+    assert run.tasks[2].current_context.storage is True
+    assert (ran, str(run.tasks[3].status)) == ([], "Not started")

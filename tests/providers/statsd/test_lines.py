@@ -158,6 +158,15 @@ def test_a_line_is_sent_while_a_step_runs(listener):
     assert arrived
 
 
+def test_skipped_tasks(listener):
+    with DotFlow(Config(metrics=MetricsStatsd("127.0.0.1", listener.port)), name="s") as workflow:
+        workflow.task.add(bad, after=[])
+        workflow.task.add(good, after=bad)
+        assert workflow.start().failed
+    listener.wait_for("dotflow.task.skipped.s.good:1|c")
+    assert "dotflow.task.started.s.good:1|c" not in listener.lines
+
+
 def test_restored_tasks(listener, tmp_path):
     metrics = MetricsStatsd("127.0.0.1", listener.port)
     for resume in (False, True):

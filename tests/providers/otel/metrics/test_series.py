@@ -78,6 +78,7 @@ def test_what_there_is_beside_runs_is_the_same_too(endpoint, make):
     both.telemetry_dropped("spans", 12)
     both.telemetry_dropped("unheard-of", 1)
     both.task_restored(task_of())
+    both.task_skipped(task_of())
     both.task_completed(task_of("never told that it started"))
     both.task_failed(task_of("surrogate \ud800"))
     both.task_completed(task_of("took less than nothing", duration=-1.0))
