@@ -28,7 +28,7 @@ from dotflow.engine.open import open_workflows
 from dotflow.engine.scheduled import Scheduled
 from dotflow.errors import InvalidOption, ProgramImportedAgain, StepSignatureError, StorageNotPersistent, WorkflowClosed
 from dotflow.executors.selection import ExecutorSelection
-from dotflow.model.modes import RERUN, SEQUENTIAL
+from dotflow.model.modes import MANUAL, RERUN, RESUME, SCHEDULE, SEQUENTIAL
 from dotflow.model.run import Run
 from dotflow.model.text import is_text, storable
 from dotflow.names import logs
@@ -163,7 +163,7 @@ class DotFlow:
             executor=executor,
             max_workers=max_workers,
         )
-        return self._start("resume" if resume else "manual", options)
+        return self._start(RESUME if options.resumes else MANUAL, options)
 
     async def start_async(self, mode: Mode = SEQUENTIAL, **kwargs: Unpack[StartKeywords]) -> Run:
         """As `start`, without standing in the way of the event loop that runs; the keywords are the same.
@@ -179,7 +179,7 @@ class DotFlow:
 
         options = StartOptions.of("start_async()", {"mode": mode, **kwargs})
         return await in_thread(
-            lambda loop, began: self._start("resume" if options.resumes else "manual", options, loop=loop, began=began)
+            lambda loop, began: self._start(RESUME if options.resumes else MANUAL, options, loop=loop, began=began)
         )
 
     def schedule(self, **kwargs: Unpack[ScheduleKeywords]) -> None:
@@ -296,7 +296,7 @@ class DotFlow:
         """One run of a schedule, waited for in every mode: the scheduler must know whether it is still going on."""
         options = self._scheduled.options(StartOptions(**kwargs))
         with self._scheduled.run() as began:
-            return self._start("schedule", options, began=began).wait()
+            return self._start(SCHEDULE, options, began=began).wait()
 
     def _start(
         self,
@@ -311,8 +311,8 @@ class DotFlow:
                 f"workflow {self.name!r} was closed, and its providers with it: start it before close()"
             )
         _refuse_while_imported_again()
-        if self._resumes and trigger == "manual":
-            trigger = "resume"
+        if self._resumes and trigger == MANUAL:
+            trigger = RESUME
         run = self._new_run(options.mode, trigger)
         belonging = Belonging(run)
         belonging.check()

@@ -11,6 +11,7 @@ from dotflow.engine.provenance import basis_of, has_new_parent
 from dotflow.errors import InputChanged, InvalidOption, StorageError, StorageUnavailable
 from dotflow.model.context import Context, Provenance, from_ns
 from dotflow.model.fingerprint import fingerprint_of
+from dotflow.model.modes import SCHEDULE
 from dotflow.model.outcome import end_of_program
 from dotflow.model.status import TypeResult
 from dotflow.model.task import SpanContext
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["Checkpoints", "Fingerprint"]
 
 _logger = logging.getLogger(logs.LOGGER)
-
-_SCHEDULE = "schedule"
 
 Fingerprint = Callable[[Any], str]
 """From an initial value to a text that is the same exactly when the value is."""
@@ -84,7 +83,7 @@ class Checkpoints:
             return
         if not isinstance(record, dict):
             return
-        if self._run.trigger == _SCHEDULE and record.get("result") == str(TypeResult.SUCCESS):
+        if self._run.trigger == SCHEDULE and record.get("result") == str(TypeResult.SUCCESS):
             self.resumes = self._run.resumes = False
             return
         changed = self._changed(record["inputs"])

@@ -10,7 +10,7 @@ from dotflow.errors import InvalidOption
 from dotflow.executors.attempt import Sides
 from dotflow.executors.inline import InlineExecutor
 from dotflow.executors.inner import attempt_around
-from dotflow.model.modes import INLINE, PROCESS, THREAD, default_executor
+from dotflow.model.modes import INLINE, PROCESS, SCHEDULE, THREAD, default_executor
 
 if TYPE_CHECKING:
     import asyncio
@@ -71,7 +71,7 @@ class ExecutorSelection:
             # A run of a schedule must come to its end when the schedule gives it up, whatever its step does.
             # So must one that a step starts, if the step can be given up.
             around = attempt_around()
-            detached = options.is_background or run.trigger == "schedule" or (around is not None and around.in_thread)
+            detached = options.is_background or run.trigger == SCHEDULE or (around is not None and around.in_thread)
             return lambda interrupts: InlineExecutor(clock, sides, interrupts, detached=detached, loop=loop)
         workers = options.max_workers or _processors()
         if chosen == THREAD:

@@ -8,11 +8,14 @@ __all__ = [
     "BACKGROUND",
     "EXECUTORS",
     "INLINE",
+    "MANUAL",
     "MODES",
     "ON_INPUT_CHANGE",
     "PARALLEL",
     "PROCESS",
     "RERUN",
+    "RESUME",
+    "SCHEDULE",
     "SEQUENTIAL",
     "SEQUENTIAL_GROUP",
     "THREAD",
@@ -36,6 +39,11 @@ EXECUTORS: Final = (INLINE, THREAD, PROCESS)
 
 RERUN: Final = "rerun"
 ON_INPUT_CHANGE: Final = (RERUN, "reset", "raise", "reuse")
+
+MANUAL: Final = "manual"
+SCHEDULE: Final = "schedule"
+RESUME: Final = "resume"
+"""With the two above: what has made a run start (`Run.trigger`)."""
 
 Mode = Literal["sequential", "sequential_group", "background", "parallel"]
 ExecutorName = Literal["inline", "thread", "process"]

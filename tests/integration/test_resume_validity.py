@@ -288,6 +288,15 @@ def test_what_is_asked_for_runs_again_and_all_behind_it(storage, rerun, ran):
     assert pipeline.ran == ran
 
 
+def test_a_run_that_takes_over_results_says_so(file):
+    def trigger(**start):
+        workflow = DotFlow(Config(storage=file), name="w", workflow_id="w-1")
+        three(workflow, [])
+        return workflow.start(**start).trigger
+
+    assert [trigger(), trigger(resume=True), trigger(rerun=["load"])] == ["manual", "resume", "resume"]
+
+
 def test_an_item_and_a_whole_mapped_task_can_be_asked_for(file):
     pipeline = Pipeline(file, mapped)
     pipeline.run(["a", "b"])

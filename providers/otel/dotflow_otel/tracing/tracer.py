@@ -15,6 +15,7 @@ from opentelemetry.trace import SpanContext as OtelSpanContext
 from dotflow.abc import Tracer
 from dotflow.abc.provider import Dropped
 from dotflow.errors import InvalidOption
+from dotflow.model.modes import SCHEDULE
 from dotflow.model.status import TypeResult, TypeStatus
 from dotflow.names import spans as names
 from dotflow.version import version
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 __all__ = ["TracerOpenTelemetry"]
 
 
-_SCHEDULE = "schedule"
 _NO_MARKS: dict[str, OtelSpanContext] = {}  # of all spans but those of runs, which have their own
 _TASK_SPAN = names.TASK_SPAN.format(name="")  # put together once, as it is done for every task
 
@@ -141,7 +141,7 @@ class TracerOpenTelemetry(Tracer):
         run_id, name = str(kwargs.get("run_id", "")), str(kwargs.get("name", workflow_id))
         self._begin(anew=True)
         parent, links = callers_context(), _link_to_earlier(run)
-        if kwargs.get("trigger") == _SCHEDULE and has_span(parent):
+        if kwargs.get("trigger") == SCHEDULE and has_span(parent):
             # Every tick is a trace of its own, whatever span the schedule was started in.
             links.append(Link(trace.get_current_span(parent).get_span_context()))
             parent = trace.set_span_in_context(trace.INVALID_SPAN, parent)
